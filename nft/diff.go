@@ -1,0 +1,106 @@
+package nft
+
+import "slices"
+
+// Diff is the transaction that turns the table have into want. A nil have is a
+// table that does not exist. Elements of dynamic sets belong to the packet path
+// and are left alone.
+//
+// Chains are compared rule by rule and replaced whole where they differ; a set
+// whose definition differs is deleted and added anew together with every rule,
+// so that nothing refers to the old one; a table whose flags differ is replaced
+// whole.
+func Diff(have, want *Table) *Transaction {
+	tx := NewTransaction(want)
+	if have == nil {
+		tx.CreateTable()
+		have = &Table{}
+	} else if have.Owned != want.Owned || have.Persist != want.Persist || anyRedefined(have, want) {
+		tx.ReplaceTable()
+		have = &Table{}
+	}
+	diffSets(tx, have, want)
+	diffChains(tx, have, want)
+	return tx
+}
+
+// anyRedefined reports whether a set or base chain would have to be deleted and
+// added under the same name. The kernel can do neither in one transaction while
+// rules or verdicts refer to it.
+func anyRedefined(have, want *Table) bool {
+	return slices.ContainsFunc(want.Sets, func(w *Set) bool {
+		h := have.Set(w.Name)
+		return h != nil && !h.SameDefinition(w)
+	}) || slices.ContainsFunc(want.Chains, func(w *Chain) bool {
+		h := have.Chain(w.Name)
+		return h != nil && !sameBase(h.Base, w.Base)
+	})
+}
+
+func sameBase(a, b *Base) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}
+
+func diffSets(tx *Transaction, have, want *Table) {
+	for _, w := range want.Sets {
+		if h := have.Set(w.Name); h == nil {
+			tx.AddSet(w)
+		} else if !w.Dynamic {
+			diffElements(tx, w, h.Elements)
+		}
+	}
+	for _, h := range have.Sets {
+		if want.Set(h.Name) == nil {
+			tx.DeleteSet(h)
+		}
+	}
+}
+
+// elementID is what makes an element one of its set: the key, and in a set of
+// intervals the end.
+type elementID struct{ key, end Value }
+
+func (e *Element) id() elementID { return elementID{e.Key, e.KeyEnd} }
+
+func diffElements(tx *Transaction, want *Set, have []Element) {
+	wanted := make(map[elementID]*Element, len(want.Elements))
+	for i := range want.Elements {
+		wanted[want.Elements[i].id()] = &want.Elements[i]
+	}
+	for i := range have {
+		h := &have[i]
+		w, ok := wanted[h.id()]
+		switch {
+		case !ok:
+			tx.DeleteElements(want, Element{Key: h.Key, KeyEnd: h.KeyEnd})
+		case !h.SameContent(w):
+			tx.ReplaceElement(want, *w)
+		}
+		delete(wanted, h.id())
+	}
+	for i := range want.Elements {
+		if w := &want.Elements[i]; wanted[w.id()] != nil {
+			tx.AddElements(want, *w)
+		}
+	}
+}
+
+func diffChains(tx *Transaction, have, want *Table) {
+	for _, w := range want.Chains {
+		h := have.Chain(w.Name)
+		switch {
+		case h == nil:
+			tx.AddChain(w)
+		case !slices.EqualFunc(h.Rules, w.Rules, SameRule):
+			tx.ReplaceRules(w)
+		}
+	}
+	for _, h := range have.Chains {
+		if want.Chain(h.Name) == nil {
+			tx.DeleteChain(h)
+		}
+	}
+}

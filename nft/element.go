@@ -1,0 +1,95 @@
+package nft
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// MaxComment is the longest comment of an element, in bytes, that nft loads.
+// (The kernel's limit for all user data is 255.)
+const MaxComment = 128
+
+// Element is one member of a set or one entry of a map. Which fields mean
+// something depends on its set: Data in a map of values, Verdict in a verdict map,
+// KeyEnd where the set has intervals.
+type Element struct {
+	Key     Value
+	KeyEnd  Value // last key of the interval, inclusive; empty: Key alone
+	Data    Value
+	Verdict Verdict
+	Comment string        // at most MaxComment bytes, without quotes or control characters
+	Timeout time.Duration // of learned elements; 0: the element stays
+	Expires time.Duration // time left, as read from the kernel; ignored when written
+	Packets uint64        // the element's counter, where the set counts
+	Bytes   uint64
+}
+
+// SameContent reports whether two elements with the same key hold the same
+// value, verdict and comment. Counters and times are not content.
+func (e *Element) SameContent(o *Element) bool {
+	return e.KeyEnd == o.KeyEnd && e.Data == o.Data && e.Verdict == o.Verdict && e.Comment == o.Comment
+}
+
+// Text prints the element as nft lists it in a set of the given definition,
+// without counter and times.
+func (e *Element) Text(s *Set) string {
+	var sb strings.Builder
+	sb.WriteString(e.keyText(s))
+	if e.Comment != "" {
+		fmt.Fprintf(&sb, " comment %q", e.Comment)
+	}
+	switch {
+	case s.IsVerdictMap():
+		sb.WriteString(" : " + e.Verdict.String())
+	case s.IsMap():
+		sb.WriteString(" : " + e.Data.Text(s.Data))
+	}
+	return sb.String()
+}
+
+func (e *Element) keyText(s *Set) string {
+	if !s.Interval || e.KeyEnd.IsZero() || e.KeyEnd == e.Key {
+		return e.Key.Text(s.Key)
+	}
+	fields := make([]string, 0, len(s.Key))
+	off := 0
+	for _, t := range s.Key {
+		end := off + t.Size()
+		fields = append(fields, intervalText(t, e.Key.b[off:end], e.KeyEnd.b[off:end]))
+		off += t.paddedSize()
+	}
+	return strings.Join(fields, " . ")
+}
+
+// intervalText prints one field of an interval as nft does: a prefix where it
+// is one, else first-last.
+func intervalText(t Type, first, last []byte) string {
+	if string(first) == string(last) {
+		return t.text(first)
+	}
+	if bits, ok := prefixLength(first, last); ok && (t == IPv4Addr || t == IPv6Addr) {
+		return fmt.Sprintf("%s/%d", t.text(first), bits)
+	}
+	return t.text(first) + "-" + t.text(last)
+}
+
+// prefixLength finds the n for which first and last are the first and last
+// address of a /n.
+func prefixLength(first, last []byte) (int, bool) {
+	bits, host := 0, false
+	for i := range first {
+		for mask := byte(0x80); mask != 0; mask >>= 1 {
+			f, l := first[i]&mask, last[i]&mask
+			switch {
+			case f == l && !host:
+				bits++
+			case f == 0 && l != 0:
+				host = true
+			default:
+				return 0, false
+			}
+		}
+	}
+	return bits, true
+}
