@@ -74,6 +74,9 @@ func (tx *Transaction) CreateTable() { tx.create = true }
 // and adds it empty.
 func (tx *Transaction) ReplaceTable() { tx.create, tx.replaceTable = true, true }
 
+// ReplacesTable reports whether the table's present content goes.
+func (tx *Transaction) ReplacesTable() bool { return tx.replaceTable }
+
 // DeleteTable deletes the table with all it holds.
 func (tx *Transaction) DeleteTable() { tx.deleteTable = true }
 
@@ -119,24 +122,31 @@ func (tx *Transaction) AddElements(s *Set, elements ...Element) {
 
 // DeleteElements deletes elements by their keys.
 func (tx *Transaction) DeleteElements(s *Set, elements ...Element) {
-	if len(elements) == 0 {
-		return
+	switch {
+	case len(elements) == 0:
+	case s.Interval: // an interval to come may overlap one that goes
+		tx.DeleteElementsFirst(s, elements...)
+	default:
+		ch := tx.change(s)
+		ch.deletesLast = append(ch.deletesLast, elements...)
 	}
-	ch := tx.change(s)
-	if s.Interval { // an interval to come may overlap one that goes
+}
+
+// DeleteElementsFirst deletes elements by their keys before anything is added:
+// for keys that come back in the same transaction.
+func (tx *Transaction) DeleteElementsFirst(s *Set, elements ...Element) {
+	if len(elements) > 0 {
+		ch := tx.change(s)
 		ch.deletesFirst = append(ch.deletesFirst, elements...)
-		return
 	}
-	ch.deletesLast = append(ch.deletesLast, elements...)
 }
 
 // ReplaceElement gives the key of e a new content. The kernel can't change an
 // element in place: for some tens of nanoseconds of the commit a lookup may find
 // neither the old nor the new one, so rules that must not miss look twice.
 func (tx *Transaction) ReplaceElement(s *Set, e Element) {
-	ch := tx.change(s)
-	ch.deletesFirst = append(ch.deletesFirst, Element{Key: e.Key, KeyEnd: e.KeyEnd})
-	ch.adds = append(ch.adds, e)
+	tx.DeleteElementsFirst(s, Element{Key: e.Key, KeyEnd: e.KeyEnd})
+	tx.AddElements(s, e)
 }
 
 func (tx *Transaction) change(s *Set) *setChange {

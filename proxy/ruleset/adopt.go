@@ -1,0 +1,188 @@
+package ruleset
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/kube-vmap/kube-vmap/nft"
+	"github.com/kube-vmap/kube-vmap/proxy/model"
+)
+
+// Adopt begins anew from the kernel's table, nil if there is none: its sets and
+// chains with rules, without elements. The elements follow by Read. What
+// services want stays as it is set, and must be set again to be compared.
+func (t *Tracker) Adopt(table *nft.Table) {
+	t.have = newDataplane()
+	t.clusterIPs.forget()
+	t.hairpins.forget()
+	if table == nil {
+		return
+	}
+	t.have.table = table
+	for _, c := range table.Chains {
+		t.have.shape.addNamed(c.Name)
+	}
+}
+
+// Reads reports whether the elements of a set are to be read one by one: those of
+// services are. Prefixes belong to the fixed part, and bindings to the kernel.
+func Reads(set string) bool {
+	switch strings.TrimRight(set, "46") {
+	case "service-cidrs", "pod-cidrs", "affinity":
+		return false
+	}
+	return true
+}
+
+// Read takes one element that the kernel has. The elements of services4 and
+// services6 come before others. What it can't understand, it will delete.
+func (t *Tracker) Read(set string, e *nft.Element) {
+	if !t.read(set, e) {
+		t.have.strays = append(t.have.strays, stray{set, nft.Element{Key: e.Key, KeyEnd: e.KeyEnd}})
+	}
+}
+
+func (t *Tracker) read(set string, e *nft.Element) bool {
+	f := ipv4
+	if strings.HasSuffix(set, "6") {
+		f = ipv6
+	}
+	switch strings.TrimSuffix(set, f.suffix) {
+	case "cluster-ips":
+		t.clusterIPs.read(e.Key.AddrAt(0, f == ipv4))
+		return true
+	case "hairpin":
+		a := e.Key.AddrAt(0, f == ipv4)
+		if e.Key.AddrAt(f.addrSize(), f == ipv4) != a {
+			return false
+		}
+		t.hairpins.read(a)
+		return true
+	}
+	k := f.keyOf(&e.Key, 0)
+	if !k.Addr.IsValid() {
+		return false
+	}
+	t.touched[k] = struct{}{}
+	entry := t.have.entries[k]
+	if entry == nil {
+		entry = newEntry()
+		t.have.entries[k] = entry
+	}
+	return entry.read(f, strings.TrimSuffix(set, f.suffix), e)
+}
+
+func newEntry() *entry { return &entry{} }
+
+// read takes one element of the frontend.
+func (e *entry) read(f *family, set string, el *nft.Element) bool {
+	switch set {
+	case "services":
+		e.comment = el.Comment
+		return e.pool.readVerdict(f, false, el.Verdict)
+	case "backends":
+		return e.pool.readSlot(f, el)
+	case "local-services":
+		return el.Comment == e.comment && e.local.readVerdict(f, true, el.Verdict)
+	case "local-backends":
+		return e.local.readSlot(f, el)
+	case "external":
+		return e.readExternal(f, el)
+	case "blocked":
+		return el.Comment == e.comment && e.readBlocked(el.Verdict)
+	case "learn":
+		return el.Comment == e.comment && e.readLearn(el.Verdict)
+	case "firewalled":
+		e.firewall = true
+		return true
+	case "allowed-sources":
+		return e.readSource(f, el)
+	}
+	return false
+}
+
+func (p *pool) readVerdict(f *family, local bool, v nft.Verdict) bool {
+	b, ok := parseBalancer(v.Chain)
+	if !ok || v.Kind != nft.Goto || b.local != local || b.family() != f {
+		return false
+	}
+	p.class, p.affinity = b.class, b.affinity
+	return true
+}
+
+func (p *pool) readSlot(f *family, el *nft.Element) bool {
+	slot, b := f.slotOf(&el.Key), f.backendOf(&el.Data)
+	if slot >= uint32(MaxClass) || !b.IsValid() {
+		return false
+	}
+	for int(slot) >= len(p.slots) {
+		p.slots = append(p.slots, model.Backend{})
+	}
+	p.slots[slot] = b
+	return true
+}
+
+func (e *entry) readExternal(f *family, el *nft.Element) bool {
+	for kind := model.ClusterIP + 1; kind <= model.LoadBalancerIP; kind++ {
+		if el.Comment == kind.String() {
+			e.kind = kind
+		}
+	}
+	for _, r := range []route{viaCluster, viaLocal} {
+		e.external = r
+		if e.kind.IsExternal() && el.Verdict == e.externalVerdict(f) {
+			return true
+		}
+	}
+	e.external, e.kind = internal, 0
+	return false
+}
+
+func (e *entry) readBlocked(v nft.Verdict) bool {
+	for _, b := range []Blocked{Reject, Drop} {
+		e.blocked = b
+		if v == e.blockedVerdict() {
+			return true
+		}
+	}
+	e.blocked = Unblocked
+	return false
+}
+
+func (e *entry) readLearn(v nft.Verdict) bool {
+	seconds, ok := parseLearn(v.Chain)
+	if !ok || v.Kind != nft.Goto {
+		return false
+	}
+	e.learn = seconds
+	return true
+}
+
+func (e *entry) readSource(f *family, el *nft.Element) bool {
+	off := f.addrSize() + 8
+	end := el.KeyEnd
+	if end.IsZero() {
+		end = el.Key
+	}
+	p, ok := prefixBetween(el.Key.AddrAt(off, f == ipv4), end.AddrAt(off, f == ipv4))
+	if !ok || f.keyOf(&end, 0) != f.keyOf(&el.Key, 0) {
+		return false
+	}
+	at, _ := slices.BinarySearchFunc(e.sources, p, comparePrefixes)
+	e.sources = slices.Insert(e.sources, at, p)
+	return true
+}
+
+// prefixBetween is the prefix with this first and last address, if there is one.
+func prefixBetween(first, last netip.Addr) (netip.Prefix, bool) {
+	if !first.IsValid() {
+		return netip.Prefix{}, false
+	}
+	for bits := first.BitLen(); bits >= 0; bits-- {
+		if p := netip.PrefixFrom(first, bits); p.Masked().Addr() == first && lastAddr(p) == last {
+			return p, true
+		}
+	}
+	return netip.Prefix{}, false
+}

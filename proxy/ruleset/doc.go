@@ -1,0 +1,27 @@
+// Package ruleset decides what stands in the nftables table: a constant set of
+// chains and rules, and elements of a few named maps that hold all services.
+// Everything here is a function of values; nothing touches the kernel.
+//
+//	services, slices, node ──► Desired ──► Claims ──► Tracker ──► nft.Transaction
+//	                          (frontends)  (whose?)   (slots, diff)
+//
+// The table of one family (IPv4; the same again for IPv6 with suffix 6):
+//
+//	services4        frontend         : goto lb4-M | goto affinity4-M
+//	backends4        frontend . slot  : backend
+//	external4        frontend         : jump external-cluster | jump external-local4
+//	local-services4  frontend         : goto local-lb4-M | goto local-affinity4-M
+//	local-backends4  frontend . slot  : backend on this node
+//	blocked4         frontend         : drop | goto reject-new
+//	learn4           frontend         : goto learn-T
+//	affinity4        client . frontend: backend            (learned by the kernel)
+//	firewalled4, allowed-sources4     frontends with source ranges, and the ranges
+//	cluster-ips4, hairpin4, service-cidrs4, pod-cidrs4     addresses
+//
+// A frontend is (address, protocol, port). Its backends sit in numbered slots,
+// its class M is the power of two that holds them, and its verdict leads to the
+// chain lb4-M, which draws a random slot until it finds a filled one (see Assign).
+// So an endpoint that comes or goes is one element of a data map; no rule, chain
+// or verdict changes with it, which the kernel would have to validate the whole
+// table for.
+package ruleset

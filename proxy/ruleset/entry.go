@@ -1,0 +1,186 @@
+package ruleset
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/kube-vmap/kube-vmap/nft"
+	"github.com/kube-vmap/kube-vmap/proxy/model"
+)
+
+// entry is what the kernel holds for one frontend: the elements with its key, in
+// compact form. The zero entry is a frontend that is not there.
+type entry struct {
+	comment string // of the verdict elements: the service port
+	pool    pool   // services, backends
+	local   pool   // local-services, local-backends
+	sources []netip.Prefix
+
+	external route
+	kind     model.FrontendKind // comment of the external element
+	blocked  Blocked
+	firewall bool   // in firewalled
+	learn    uint32 // seconds; 0: no element in learn
+}
+
+// pool is a balancer with its slots. Class 0: there is no verdict element.
+type pool struct {
+	class    Class
+	affinity bool
+	slots    Slots
+}
+
+// route is where an external frontend's connections go first.
+type route uint8
+
+const (
+	internal route = iota // no element in external
+	viaCluster
+	viaLocal
+)
+
+// wantEntry is a frontend as an entry, but for the slots, which depend on what
+// the kernel has. nil is an entry that is not there.
+func wantEntry(f *Frontend) entry {
+	if f == nil {
+		return entry{}
+	}
+	e := entry{
+		comment:  comment(f.Name),
+		pool:     pool{affinity: f.Affinity > 0},
+		blocked:  f.Blocked,
+		firewall: f.Sources != nil,
+		sources:  f.Sources,
+		learn:    uint32(f.Affinity.Seconds()),
+	}
+	if f.Kind.IsExternal() {
+		e.kind, e.external = f.Kind, viaCluster
+		if f.Policy == model.PolicyLocal {
+			e.external = viaLocal
+			e.local.affinity = e.pool.affinity
+		}
+	}
+	return e
+}
+
+// comment names the service port on its elements. It fits into nft's limit: a
+// longer name is cut and ends in a hash of the whole. Names from the API hold
+// no quotes or control characters; whatever else comes here is made harmless.
+func comment(name model.ServicePortName) string {
+	s := strings.Map(func(r rune) rune {
+		if r < ' ' || r == '"' || r == '\\' || r == utf8.RuneError || r > '~' {
+			return '_'
+		}
+		return r
+	}, name.String())
+	if len(s) <= nft.MaxComment {
+		return s
+	}
+	h := fnv.New32a()
+	h.Write([]byte(s))
+	hash := fmt.Sprintf("~%08x", h.Sum32())
+	return s[:nft.MaxComment-len(hash)] + hash
+}
+
+// verdictElement is an element of one of the verdict maps, absent if its
+// verdict is none.
+type verdictElement struct {
+	set     *nft.Set
+	verdict nft.Verdict
+	comment string
+}
+
+// verdicts are the entry's elements in the verdict maps of its family, always
+// the same maps in the same order.
+func (e *entry) verdicts(f *family, s *sets) [5]verdictElement {
+	return [5]verdictElement{
+		{s.services, e.pool.verdict(f, false), e.comment},
+		{s.external, e.externalVerdict(f), e.kind.String()},
+		{s.localServices, e.local.verdict(f, true), e.comment},
+		{s.blocked, e.blockedVerdict(), e.comment},
+		{s.learn, e.learnVerdict(), e.comment},
+	}
+}
+
+func (p *pool) verdict(f *family, local bool) nft.Verdict {
+	if p.class == 0 {
+		return nft.Verdict{}
+	}
+	return nft.GotoChain(p.balancer(f, local).String())
+}
+
+func (p *pool) balancer(f *family, local bool) balancer {
+	return balancer{class: p.class, ipv6: f == ipv6, local: local, affinity: p.affinity}
+}
+
+func (e *entry) externalVerdict(f *family) nft.Verdict {
+	switch e.external {
+	case viaCluster:
+		return nft.JumpChain(chainExternal)
+	case viaLocal:
+		return nft.JumpChain(chainExternalLocal + f.suffix)
+	}
+	return nft.Verdict{}
+}
+
+func (e *entry) blockedVerdict() nft.Verdict {
+	switch e.blocked {
+	case Reject:
+		return nft.GotoChain(chainRejectNew)
+	case Drop:
+		return nft.Verdict{Kind: nft.Drop}
+	}
+	return nft.Verdict{}
+}
+
+func (e *entry) learnVerdict() nft.Verdict {
+	if e.learn == 0 {
+		return nft.Verdict{}
+	}
+	return nft.GotoChain(learnChain(e.learn))
+}
+
+// slotElement is an element of a backends map.
+func slotElement(k nft.Value, slot uint32, b model.Backend) nft.Element {
+	return nft.Element{Key: k.Mark(slot), Data: nft.Value{}.Addr(b.Addr()).Port(b.Port())}
+}
+
+// sourceElement is an element of allowed-sources.
+func sourceElement(k nft.Value, p netip.Prefix) nft.Element {
+	return nft.Element{Key: k.Addr(p.Masked().Addr()), KeyEnd: k.Addr(lastAddr(p))}
+}
+
+// elements appends all of the entry's elements to their sets.
+func (e *entry) elements(k model.FrontendKey, s *sets) {
+	f, v := familyOf(k.Addr), key(k)
+	add := func(set *nft.Set, el nft.Element) { set.Elements = append(set.Elements, el) }
+	for _, ve := range e.verdicts(f, s) {
+		if ve.verdict != (nft.Verdict{}) {
+			add(ve.set, nft.Element{Key: v, Verdict: ve.verdict, Comment: ve.comment})
+		}
+	}
+	for slot, b := range e.pool.slots {
+		if b.IsValid() {
+			add(s.backends, slotElement(v, uint32(slot), b))
+		}
+	}
+	for slot, b := range e.local.slots {
+		if b.IsValid() {
+			add(s.localBackends, slotElement(v, uint32(slot), b))
+		}
+	}
+	if e.firewall {
+		add(s.firewalled, nft.Element{Key: v})
+	}
+	for _, p := range e.sources {
+		add(s.allowedSources, sourceElement(v, p))
+	}
+}
+
+func (e *entry) isZero() bool {
+	return e.pool.class == 0 && e.local.class == 0 && len(e.pool.slots)+len(e.local.slots) == 0 &&
+		e.external == internal && e.blocked == Unblocked && e.learn == 0 && !e.firewall && len(e.sources) == 0
+}

@@ -1,0 +1,250 @@
+package ruleset
+
+import (
+	"net/netip"
+
+	"github.com/kube-vmap/kube-vmap/nft"
+)
+
+// Priorities of the base chains. NAT chains run in the order of their
+// priorities and the first that translates wins: -105 is before kube-proxy's
+// (-100, in nftables and iptables alike), so that a node can be taken over while
+// it still runs.
+const (
+	firewallPriority    = -110
+	dnatPriority        = -105
+	learnPriority       = -90
+	filterPriority      = 0
+	masqueradePriority  = 100
+	chainServices       = "services"
+	chainFirewall       = "firewall"
+	chainUnserved       = "unserved"
+	chainLearn          = "learn-affinity"
+	chainRejectNew      = "reject-new"
+	chainMark           = "mark-for-masquerade"
+	chainExternal       = "external-cluster"
+	chainExternalLocal  = "external-local"
+	chainMasquerading   = "masquerading"
+	chainNATPrerouting  = "nat-prerouting"
+	chainNATOutput      = "nat-output"
+	chainNATPostrouting = "nat-postrouting"
+)
+
+// skeleton builds the table without the elements of services: sets and maps,
+// chains and rules, and the node's few prefixes. It depends on the options and on
+// which on-demand chains exist, and on nothing else. The sets of each family are
+// the table's.
+func skeleton(opts *Options, s *shape) (*nft.Table, map[*family]*sets) {
+	t := &nft.Table{Name: opts.Table, Owned: opts.Owned, Persist: opts.Owned && opts.Persist}
+	b := &builder{opts: opts, table: t, familySets: map[*family]*sets{}}
+	for _, f := range opts.families() {
+		b.sets(f)
+	}
+	b.baseChains(len(s.learn) > 0)
+	b.services()
+	b.external()
+	b.firewall()
+	b.unserved()
+	b.masquerading()
+	if len(s.learn) > 0 {
+		b.learnAffinity()
+	}
+	t.Chains = append(t.Chains, s.chains(opts)...)
+	return t, b.familySets
+}
+
+type builder struct {
+	opts       *Options
+	table      *nft.Table
+	familySets map[*family]*sets
+}
+
+func (b *builder) chain(name string, rules ...nft.Rule) {
+	b.table.Chains = append(b.table.Chains, &nft.Chain{Name: name, Rules: rules})
+}
+
+func (b *builder) base(name string, typ nft.ChainType, hook nft.Hook, priority int32, rules ...nft.Rule) {
+	b.table.Chains = append(b.table.Chains, &nft.Chain{
+		Name: name, Rules: rules, Base: &nft.Base{Type: typ, Hook: hook, Priority: priority},
+	})
+}
+
+func (b *builder) sets(f *family) {
+	s := newSets(f, b.opts)
+	s.serviceCIDRs.Elements = prefixElements(f, b.opts.ServiceCIDRs)
+	s.podCIDRs.Elements = prefixElements(f, b.opts.PodCIDRs)
+	b.familySets[f] = s
+	b.table.Sets = append(b.table.Sets, s.all()...)
+}
+
+// prefixElements are the intervals of a family's prefixes.
+func prefixElements(f *family, prefixes []netip.Prefix) []nft.Element {
+	var mine []netip.Prefix
+	for _, p := range prefixes {
+		if familyOf(p.Addr()) == f {
+			mine = append(mine, p.Masked())
+		}
+	}
+	var es []nft.Element
+	for _, p := range disjoint(mine) {
+		es = append(es, nft.Element{Key: nft.Value{}.Addr(p.Addr()), KeyEnd: nft.Value{}.Addr(lastAddr(p))})
+	}
+	return es
+}
+
+// lastAddr is the last address of a prefix.
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// baseChains hook the table into the packet path. Only the first packet of a
+// connection meets NAT chains; the others see all packets and let those of known
+// connections go at once.
+func (b *builder) baseChains(learn bool) {
+	newConnection := func(to string) nft.Rule {
+		return nft.NewRule(nft.CtStateNew(), nft.JumpChain(to))
+	}
+	b.base("firewall-prerouting", nft.FilterChain, nft.Prerouting, firewallPriority, newConnection(chainFirewall))
+	b.base("firewall-output", nft.FilterChain, nft.Output, firewallPriority, newConnection(chainFirewall))
+	b.base(chainNATPrerouting, nft.NATChain, nft.Prerouting, dnatPriority, nft.NewRule(nft.JumpChain(chainServices)))
+	b.base(chainNATOutput, nft.NATChain, nft.Output, dnatPriority, nft.NewRule(nft.JumpChain(chainServices)))
+	if learn {
+		rule := nft.NewRule(nft.CtStateNew(), nft.CtStatusDNAT(), nft.JumpChain(chainLearn))
+		b.base("learn-prerouting", nft.FilterChain, nft.Prerouting, learnPriority, rule)
+		b.base("learn-output", nft.FilterChain, nft.Output, learnPriority, rule)
+	}
+	b.base("filter-input", nft.FilterChain, nft.Input, filterPriority, newConnection(chainUnserved))
+	b.base("filter-forward", nft.FilterChain, nft.Forward, filterPriority, newConnection(chainUnserved))
+	b.base("filter-output", nft.FilterChain, nft.Output, filterPriority, newConnection(chainUnserved))
+	b.base(chainNATPostrouting, nft.NATChain, nft.Postrouting, masqueradePriority, nft.NewRule(nft.JumpChain(chainMasquerading)))
+}
+
+// services finds a packet's frontend. The lookup stands twice: while the kernel
+// replaces a verdict element, a lookup may for some tens of nanoseconds find
+// neither the old nor the new one.
+func (b *builder) services() {
+	var rules []nft.Rule
+	for _, f := range b.opts.families() {
+		if r, ok := b.masqueradeClusterIPs(f); ok {
+			rules = append(rules, r)
+		}
+		lookup := nft.NewRule(nft.Vmap("services"+f.suffix, f.frontend()...))
+		rules = append(rules, nft.NewRule(nft.Vmap("external"+f.suffix, f.frontend()...)), lookup, lookup)
+	}
+	b.chain(chainServices, rules...)
+	b.chain(chainMark, nft.NewRule(nft.SetMark(b.opts.MasqueradeMark)))
+}
+
+// masqueradeClusterIPs marks connections to cluster IPs that do not come from
+// this node's pods, if pods can be told.
+func (b *builder) masqueradeClusterIPs(f *family) (nft.Rule, bool) {
+	toClusterIP := nft.In("cluster-ips"+f.suffix, f.daddr)
+	if b.opts.MasqueradeAll {
+		return nft.NewRule(toClusterIP, nft.JumpChain(chainMark)), true
+	}
+	if !b.tellsPods(f) {
+		return nft.Rule{}, false
+	}
+	return nft.NewRule(toClusterIP, b.fromPod(f, false), nft.JumpChain(chainMark)), true
+}
+
+// tellsPods reports whether packets of this node's pods can be told from others.
+func (b *builder) tellsPods(f *family) bool {
+	switch b.opts.DetectLocal {
+	case DetectByCIDR:
+		return len(prefixElements(f, b.opts.PodCIDRs)) > 0
+	case DetectByInterface:
+		return b.opts.PodInterface != ""
+	}
+	return false
+}
+
+// fromPod matches packets of this node's pods, or those of others.
+func (b *builder) fromPod(f *family, yes bool) nft.Statement {
+	switch {
+	case b.opts.DetectLocal == DetectByCIDR && yes:
+		return nft.In("pod-cidrs"+f.suffix, f.saddr)
+	case b.opts.DetectLocal == DetectByCIDR:
+		return nft.NotIn("pod-cidrs"+f.suffix, f.saddr)
+	case yes:
+		return nft.Iifname(b.opts.PodInterface)
+	}
+	return nft.NotIifname(b.opts.PodInterface)
+}
+
+// external prepares connections that come in by an external frontend. For policy
+// Local, pods take the short circuit to all backends, and so does this node,
+// masqueraded; everyone else gets the local ones or is dropped in `unserved`.
+func (b *builder) external() {
+	b.chain(chainExternal, nft.NewRule(nft.GotoChain(chainMark)))
+	for _, f := range b.opts.families() {
+		var rules []nft.Rule
+		if b.tellsPods(f) {
+			rules = append(rules, nft.NewRule(b.fromPod(f, true), nft.Verdict{Kind: nft.Return}))
+		}
+		lookup := nft.NewRule(nft.Vmap("local-services"+f.suffix, f.frontend()...))
+		rules = append(rules,
+			nft.NewRule(nft.FibSaddrLocal(), nft.GotoChain(chainMark)),
+			lookup, lookup,
+			nft.NewRule(nft.Verdict{Kind: nft.Accept}))
+		b.chain(chainExternalLocal+f.suffix, rules...)
+	}
+}
+
+// firewall drops connections to frontends with source ranges from elsewhere.
+func (b *builder) firewall() {
+	var rules []nft.Rule
+	for _, f := range b.opts.families() {
+		rules = append(rules, nft.NewRule(
+			nft.In("firewalled"+f.suffix, f.frontend()...),
+			nft.NotIn("allowed-sources"+f.suffix, append(f.frontend(), f.saddr)...),
+			nft.Verdict{Kind: nft.Drop}))
+	}
+	b.chain(chainFirewall, rules...)
+}
+
+// unserved handles new connections whose destination was not translated: to
+// frontends without backends, to unused ports of cluster IPs, and to cluster IPs
+// that nobody has.
+func (b *builder) unserved() {
+	b.chain(chainRejectNew, nft.NewRule(nft.Reject()))
+	var rules []nft.Rule
+	for _, f := range b.opts.families() {
+		rules = append(rules,
+			nft.NewRule(nft.Vmap("blocked"+f.suffix, f.frontend()...)),
+			nft.NewRule(nft.In("cluster-ips"+f.suffix, f.daddr), nft.GotoChain(chainRejectNew)),
+			nft.NewRule(nft.In("service-cidrs"+f.suffix, f.daddr), nft.Verdict{Kind: nft.Drop}))
+	}
+	b.chain(chainUnserved, rules...)
+}
+
+// masquerading replaces the source of marked packets, and of endpoints on this
+// node that reach themselves through a frontend: their answer would not come by
+// here otherwise.
+func (b *builder) masquerading() {
+	rules := []nft.Rule{nft.NewRule(
+		nft.MarkIsSet(b.opts.MasqueradeMark), nft.FlipMark(b.opts.MasqueradeMark), nft.Masquerade())}
+	for _, f := range b.opts.families() {
+		rules = append(rules, nft.NewRule(
+			nft.CtStatusDNAT(), nft.In("hairpin"+f.suffix, f.saddr, f.daddr), nft.Masquerade()))
+	}
+	b.chain(chainMasquerading, rules...)
+}
+
+// learnAffinity finds the timeout of the frontend that a new connection came in
+// by. See learn for the rule per protocol.
+func (b *builder) learnAffinity() {
+	var rules []nft.Rule
+	for _, f := range b.opts.families() {
+		for _, proto := range protocols {
+			rules = append(rules, nft.NewRule(
+				nft.MatchL4Proto(proto), nft.Vmap("learn"+f.suffix, f.originalFrontend()...)))
+		}
+	}
+	b.chain(chainLearn, rules...)
+}

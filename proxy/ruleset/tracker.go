@@ -1,0 +1,132 @@
+package ruleset
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/kube-vmap/kube-vmap/nft"
+	"github.com/kube-vmap/kube-vmap/proxy/model"
+)
+
+// Tracker holds two views of the table and finds the way from one to the other:
+// what services want (Set), and what the kernel has (Adopt, Commit). Its memory
+// is the kernel's view in compact form and who claims what; what services want
+// is kept only until it is committed.
+//
+// A Tracker belongs to one goroutine.
+type Tracker struct {
+	opts   Options
+	claims *Claims
+
+	pending map[model.ServiceName]Desired // set and not yet committed
+	addrs   map[model.ServiceName]contribution
+	// touched frontends may differ between the two views.
+	touched    map[model.FrontendKey]struct{}
+	clusterIPs addressSet
+	hairpins   addressSet
+
+	have dataplane
+}
+
+// dataplane is what the kernel holds.
+type dataplane struct {
+	structure
+	entries map[frontendKey]*entry
+	strays  []stray // elements that kube-vmap would not have written
+}
+
+type frontendKey = model.FrontendKey
+
+// stray is an element that stands for nothing: it is deleted.
+type stray struct {
+	set     string
+	element nft.Element
+}
+
+// contribution is what a service adds to the sets of addresses.
+type contribution struct{ clusterIPs, hairpins []netip.Addr }
+
+// NewTracker begins with no services and no table.
+func NewTracker(opts Options) *Tracker {
+	return &Tracker{
+		opts:       opts,
+		claims:     NewClaims(),
+		pending:    map[model.ServiceName]Desired{},
+		addrs:      map[model.ServiceName]contribution{},
+		touched:    map[model.FrontendKey]struct{}{},
+		clusterIPs: newAddressSet(),
+		hairpins:   newAddressSet(),
+		have:       newDataplane(),
+	}
+}
+
+func newDataplane() dataplane {
+	return dataplane{structure: structure{shape: newShape()}, entries: map[frontendKey]*entry{}}
+}
+
+// Options are the options in force.
+func (t *Tracker) Options() *Options { return &t.opts }
+
+// SetOptions changes the options. What depends on them in a Service (families)
+// must be set anew.
+func (t *Tracker) SetOptions(opts Options) {
+	t.opts = opts
+	t.have.complete = false
+}
+
+// Claims says which Service has which frontend.
+func (t *Tracker) Claims() *Claims { return t.claims }
+
+// Set says what a Service wants now; a Desired without Service is one that is
+// gone. It returns other Services that win or lose a frontend by it: they must
+// be set anew before the next Plan.
+func (t *Tracker) Set(name model.ServiceName, d Desired) (affected []model.ServiceName) {
+	keys := d.keys()
+	for _, k := range t.claims.Keys(name) {
+		t.touched[k] = struct{}{}
+	}
+	for _, k := range keys {
+		t.touched[k] = struct{}{}
+	}
+	t.pending[name] = d
+	t.setAddrs(name, contribution{d.ClusterIPs, d.Hairpins})
+	return t.claims.Set(name, d.Service, keys)
+}
+
+// keys are the distinct frontends.
+func (d *Desired) keys() []model.FrontendKey {
+	keys := make([]model.FrontendKey, 0, len(d.Frontends))
+	for i := range d.Frontends {
+		if k := d.Frontends[i].Key; !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+func (t *Tracker) setAddrs(name model.ServiceName, now contribution) {
+	before := t.addrs[name]
+	t.clusterIPs.change(before.clusterIPs, now.clusterIPs)
+	t.hairpins.change(before.hairpins, now.hairpins)
+	if len(now.clusterIPs)+len(now.hairpins) == 0 {
+		delete(t.addrs, name)
+		return
+	}
+	t.addrs[name] = now
+}
+
+// Table is the whole table as the kernel has it by all that is known.
+func (t *Tracker) Table() *nft.Table {
+	table, fs := skeleton(&t.opts, t.have.shape)
+	for _, k := range slices.SortedFunc(maps.Keys(t.have.entries), model.FrontendKey.Compare) {
+		if s := fs[familyOf(k.Addr)]; s != nil {
+			t.have.entries[k].elements(k, s)
+		}
+	}
+	for f, s := range fs {
+		s.clusterIPs.Elements = addressElements(f, t.clusterIPs.sorted(), clusterIPElement)
+		s.hairpin.Elements = addressElements(f, t.hairpins.sorted(), hairpinElement)
+	}
+	return table
+}
