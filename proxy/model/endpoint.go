@@ -1,6 +1,9 @@
 package model
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // SliceName names an EndpointSlice.
 type SliceName struct{ Namespace, Name string }
@@ -13,6 +16,12 @@ type EndpointSlice struct {
 	Service   ServiceName // from the label kubernetes.io/service-name
 	Ports     []EndpointPort
 	Endpoints []Endpoint
+
+	// Triggered is when the change happened that this slice was last written for
+	// (annotation endpoints.kubernetes.io/last-change-trigger-time); unset if it
+	// doesn't say. It serves measurements: slices that differ in nothing else are
+	// the same.
+	Triggered time.Time
 }
 
 // EndpointPort is one port of a slice: the number behind a service port's name.

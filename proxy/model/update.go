@@ -3,13 +3,14 @@ package model
 import "net/netip"
 
 // Update is a set of changes that belong together: the proxy applies them in
-// one piece. A nil Service or EndpointSlice in a map is a deletion; a nil Node
-// or ServiceCIDRs is no change.
+// one piece. A nil Service or EndpointSlice in a map is a deletion; a nil Node,
+// ServiceCIDRs or HostAddrs is no change.
 type Update struct {
 	Services     map[ServiceName]*Service
 	Slices       map[SliceName]*EndpointSlice
 	Node         *Node
 	ServiceCIDRs *[]netip.Prefix
+	HostAddrs    *[]netip.Addr           // the addresses of this host's interfaces, without loopback and link-local ones
 	Problems     map[ObjectRef][]Problem // per object, all it has now; empty: none left
 }
 

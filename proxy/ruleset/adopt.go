@@ -25,18 +25,43 @@ func (t *Tracker) Adopt(table *nft.Table) {
 	}
 }
 
-// Reads reports whether the elements of a set are to be read one by one: those of
-// services are. Prefixes belong to the fixed part, and bindings to the kernel.
-func Reads(set string) bool {
+// IsFixed reports whether a set's elements belong to the fixed part of the table:
+// the node's prefixes.
+func IsFixed(set string) bool {
 	switch strings.TrimRight(set, "46") {
-	case "service-cidrs", "pod-cidrs", "affinity":
-		return false
+	case "service-cidrs", "pod-cidrs":
+		return true
 	}
-	return true
+	return false
 }
 
-// Read takes one element that the kernel has. The elements of services4 and
-// services6 come before others. What it can't understand, it will delete.
+// holdsServices reports whether a set's elements stand for services. Bindings
+// belong to the kernel.
+func holdsServices(set *nft.Set) bool { return !IsFixed(set.Name) && !set.Dynamic }
+
+// SetsToRead lists the sets of the adopted table whose elements are to be given
+// to Read, in the order in which it wants them.
+func (t *Tracker) SetsToRead() []*nft.Set {
+	var list []*nft.Set
+	for _, set := range t.have.table.Sets {
+		if holdsServices(set) {
+			list = append(list, set)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *nft.Set) int { return servicesFirst(a) - servicesFirst(b) })
+	return list
+}
+
+// servicesFirst: the comment of other elements is held against the one there.
+func servicesFirst(s *nft.Set) int {
+	if strings.HasPrefix(s.Name, "services") {
+		return 0
+	}
+	return 1
+}
+
+// Read takes one element that the kernel has, from one of the sets of SetsToRead
+// and in their order. What can't be understood will be deleted.
 func (t *Tracker) Read(set string, e *nft.Element) {
 	if !t.read(set, e) {
 		t.have.strays = append(t.have.strays, stray{set, nft.Element{Key: e.Key, KeyEnd: e.KeyEnd}})

@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/kube-vmap/kube-vmap/proxy/model"
@@ -57,7 +58,7 @@ func (b Blocked) String() string { return [...]string{"", "reject", "drop"}[b] }
 
 // Desire computes what a Service wants: all its frontends, for all its
 // addresses, each with the backends that its policies and the topology select.
-func Desire(svc *model.Service, slices []*model.EndpointSlice, loc *Locality, opts *Options) Desired {
+func Desire(svc *model.Service, sliceList []*model.EndpointSlice, loc *Locality, opts *Options) Desired {
 	d := Desired{Service: svc}
 	for _, ip := range svc.ClusterIPs {
 		if opts.has(ip) {
@@ -66,7 +67,7 @@ func Desire(svc *model.Service, slices []*model.EndpointSlice, loc *Locality, op
 	}
 	for i := range svc.Ports {
 		port := &svc.Ports[i]
-		endpoints := portEndpoints(slices, port)
+		endpoints := portEndpoints(sliceList, port)
 		for _, f := range opts.families() {
 			b := desirer{svc: svc, port: port, loc: loc, opts: opts, family: f}
 			b.selected = choose(endpoints, f, loc)
@@ -175,4 +176,9 @@ func (d *desirer) sources() []netip.Prefix {
 		}
 	}
 	return disjoint(ranges)
+}
+
+// Equal reports whether two localities select the same endpoints and node ports.
+func (l *Locality) Equal(o *Locality) bool {
+	return l.Node == o.Node && l.Zone == o.Zone && slices.Equal(l.NodePortAddrs, o.NodePortAddrs)
 }

@@ -124,5 +124,5 @@ func (s *sets) all() []*nft.Set {
 
 // ofServices lists the sets whose elements stand for services.
 func (s *sets) ofServices() []*nft.Set {
-	return slices.DeleteFunc(s.all(), func(set *nft.Set) bool { return !Reads(set.Name) })
+	return slices.DeleteFunc(s.all(), func(set *nft.Set) bool { return !holdsServices(set) })
 }

@@ -1,6 +1,10 @@
 package ruleset
 
-import "net/netip"
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+)
 
 // Options are what the fixed part of the table depends on.
 type Options struct {
@@ -64,4 +68,12 @@ func (o *Options) families() []*family {
 // has reports whether the host has the family of an address.
 func (o *Options) has(a netip.Addr) bool {
 	return a.IsValid() && (a.Is4() && o.IPv4 || !a.Is4() && o.IPv6)
+}
+
+// Equal reports whether two options make the same table.
+func (o *Options) Equal(p *Options) bool {
+	a, b := *o, *p
+	a.PodCIDRs, a.ServiceCIDRs, b.PodCIDRs, b.ServiceCIDRs = nil, nil, nil, nil
+	return slices.Equal(o.PodCIDRs, p.PodCIDRs) && slices.Equal(o.ServiceCIDRs, p.ServiceCIDRs) &&
+		reflect.DeepEqual(a, b)
 }

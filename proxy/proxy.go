@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/kube-vmap/kube-vmap/nft/kernel"
+	"github.com/kube-vmap/kube-vmap/proxy/model"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
+	"github.com/kube-vmap/kube-vmap/proxy/source"
+)
+
+// Proxy keeps the table. New makes it, Run runs it once.
+type Proxy struct {
+	config    Config
+	log       logr.Logger
+	sources   []source.Source
+	dataplane Dataplane
+	inbox     *inbox
+	loop
+}
+
+// loop is the state that the loop's goroutine owns.
+type loop struct {
+	cluster  *cluster
+	tracker  *ruleset.Tracker
+	locality ruleset.Locality
+	dirty    map[model.ServiceName]struct{}
+
+	adopted bool // the tracker knows what the kernel has
+	synced  bool // the table was complete once
+	retry   backoff
+	last    time.Time // end of the last step that wrote
+}
+
+// New makes a proxy that takes its objects from the sources and writes to the
+// dataplane. It starts nothing.
+func New(config Config, dataplane Dataplane, log logr.Logger, sources ...source.Source) *Proxy {
+	p := &Proxy{
+		config: config, log: log, sources: sources, dataplane: dataplane, inbox: newInbox(),
+		loop: loop{
+			cluster: newCluster(),
+			dirty:   map[model.ServiceName]struct{}{},
+			retry:   backoff{first: 5 * time.Millisecond, most: 5 * time.Second},
+		},
+	}
+	p.tracker = ruleset.NewTracker(config.options(p.cluster))
+	p.locality = config.locality(p.cluster)
+	return p
+}
+
+// Run programs the table until the context ends, and leaves it in place. It
+// fails if a source can't begin; failures of the kernel are retried.
+func (p *Proxy) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make(chan error, len(p.sources))
+	sinks := make([]source.Sink, len(p.sources))
+	for i := range p.sources {
+		sinks[i] = p.inbox.sink()
+	}
+	for i, s := range p.sources {
+		go func() { failed <- s.Run(ctx, sinks[i]) }()
+	}
+	defer func() {
+		cancel()
+		for range p.sources {
+			<-failed
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			failed <- nil // for the count at the end
+			if err != nil {
+				return fmt.Errorf("watch objects: %w", err)
+			}
+			if ctx.Err() == nil {
+				return errors.New("watch objects: a source ended")
+			}
+		case <-p.inbox.poke:
+			if !p.pause(ctx) {
+				return nil
+			}
+			p.step()
+		case <-p.retry.C():
+			p.step()
+		}
+	}
+}
+
+// pause collects changes for the coalescing window after the last transaction.
+// After a longer quiet time it returns at once. It returns false if the context
+// ended.
+func (p *Proxy) pause(ctx context.Context) bool {
+	wait := p.config.Coalesce - time.Since(p.last)
+	if wait <= 0 || !p.synced {
+		return true
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// step takes what has come and brings the table up to date.
+func (p *Proxy) step() {
+	update, complete := p.inbox.take()
+	p.apply(&update)
+	if !complete {
+		return
+	}
+	p.retry.stop()
+	report, err := p.sync()
+	p.last = time.Now()
+	if err != nil {
+		p.adopted = false
+		p.log.Error(err, "sync failed, will read the table and retry", "after", p.retry.start().String())
+		return
+	}
+	p.retry.reset()
+	if !p.synced {
+		p.synced = true
+		p.log.Info("table is complete", "table", p.config.Table, "services", len(p.cluster.services),
+			"elements", report.elements, "took", report.total().String())
+	}
+	report.log(p.log)
+}
+
+// apply takes an update into the cluster and marks what it touches.
+func (p *Proxy) apply(u *model.Update) {
+	touched, host := p.cluster.apply(u)
+	for _, name := range touched {
+		p.dirty[name] = struct{}{}
+	}
+	for ref, problems := range u.Problems {
+		for _, problem := range problems {
+			p.log.Info("quarantined", "object", ref.String(), "problem", problem.String())
+		}
+	}
+	if host {
+		p.hostChanged()
+	}
+}
+
+// hostChanged takes over what concerns all services: options of the ruleset, and
+// where the node is.
+func (p *Proxy) hostChanged() {
+	if o := p.config.options(p.cluster); !o.Equal(p.tracker.Options()) {
+		p.tracker.SetOptions(o)
+	}
+	locality := p.config.locality(p.cluster)
+	if locality.Equal(&p.locality) {
+		return
+	}
+	p.locality = locality
+	p.markAll()
+}
+
+func (p *Proxy) markAll() {
+	for name := range p.cluster.services {
+		p.dirty[name] = struct{}{}
+	}
+}
+
+func isInterrupted(err error) bool { return errors.Is(err, kernel.ErrInterrupted) }
