@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,11 +22,13 @@ const (
 	Mark
 )
 
-var types = [...]struct {
+type typeInfo struct {
 	name string
 	size int    // bytes, without the padding of a concatenation
 	id   uint32 // nft's number of the type
-}{
+}
+
+var types = [...]typeInfo{
 	IPv4Addr:    {"ipv4_addr", 4, 7},
 	IPv6Addr:    {"ipv6_addr", 16, 8},
 	InetProto:   {"inet_proto", 1, 12},
@@ -92,6 +95,20 @@ func (ts Types) ID() uint32 {
 		id = id<<6 | types[t].id
 	}
 	return id
+}
+
+// TypesOf is the inverse of ID. ok is false for numbers with types that kube-vmap
+// does not use.
+func TypesOf(id uint32) (ts Types, ok bool) {
+	for ; id != 0; id >>= 6 {
+		t := slices.IndexFunc(types[:], func(t typeInfo) bool { return t.id == id&0x3f })
+		if t <= 0 {
+			return nil, false
+		}
+		ts = append(ts, Type(t))
+	}
+	slices.Reverse(ts)
+	return ts, len(ts) > 0
 }
 
 // maxValue is the longest value in use: an IPv6 affinity key

@@ -1,0 +1,112 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options say where and how a Conn works.
+type Options struct {
+	// NetNS is the file descriptor of a network namespace, 0 for the one the
+	// caller is in. The Conn keeps its own copy. To enter another needs
+	// CAP_SYS_ADMIN.
+	NetNS int
+	// MaxBatchBytes bounds a batch, 0 for as much as the socket's buffer allows. A
+	// larger transaction is cut and is then not atomic.
+	MaxBatchBytes int
+}
+
+// Conn is a connection to nf_tables in one network namespace. Commit belongs to
+// one goroutine and the reading methods to one, the same or another.
+//
+// Tables that are owned belong to the writing socket: while the Conn lives, no
+// other process can change them, and when it is closed a table without the flag
+// persist goes with it.
+type Conn struct {
+	options Options
+	writer  lastingSocket
+	reader  lastingSocket
+	batch   batch
+	request buffer
+}
+
+// Dial opens the sockets, and asks the kernel once, so that what is missing
+// (nf_tables, CAP_NET_ADMIN) is told here.
+func Dial(o Options) (*Conn, error) {
+	c := &Conn{options: o}
+	if o.NetNS != 0 {
+		fd, err := unix.FcntlInt(uintptr(o.NetNS), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("duplicate file descriptor %d of network namespace: %w", o.NetNS, err)
+		}
+		c.options.NetNS = fd
+	}
+	c.writer.netns, c.reader.netns = c.options.NetNS, c.options.NetNS
+	if err := c.probe(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// probe opens both sockets and reads the generation.
+func (c *Conn) probe() error {
+	if _, err := c.writer.open(); err != nil {
+		return err
+	}
+	_, err := c.Generation()
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("use nf_tables: CAP_NET_ADMIN is missing: %w", err)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT):
+		return fmt.Errorf("use nf_tables: the kernel has none, load its module nf_tables: %w", err)
+	}
+	return err
+}
+
+// Close closes the sockets.
+func (c *Conn) Close() error {
+	err := errors.Join(c.writer.drop(), c.reader.drop())
+	if c.options.NetNS != 0 {
+		err = errors.Join(err, unix.Close(c.options.NetNS))
+		c.options.NetNS = 0
+	}
+	return err
+}
+
+func (c *Conn) batchLimit(s *socket) int {
+	if c.options.MaxBatchBytes > 0 {
+		return min(c.options.MaxBatchBytes, s.maxBatch)
+	}
+	return s.maxBatch
+}
+
+// lastingSocket is a socket that is opened again when it was lost. (To close one
+// after a delete takes the kernel 12 to 16 ms, so none is opened per request.)
+type lastingSocket struct {
+	netns  int
+	socket *socket
+}
+
+func (l *lastingSocket) open() (*socket, error) {
+	if l.socket != nil {
+		return l.socket, nil
+	}
+	s, err := openSocket(l.netns)
+	if err != nil {
+		return nil, err
+	}
+	l.socket = s
+	return s, nil
+}
+
+// drop closes the socket; the next open opens another.
+func (l *lastingSocket) drop() error {
+	if l.socket == nil {
+		return nil
+	}
+	s := l.socket
+	l.socket = nil
+	return s.close()
+}
