@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -99,7 +100,7 @@ func (c *Converter) endpoints(p *problems, o *discoveryv1.EndpointSlice) []model
 
 func endpointAddr(addrs []string, family discoveryv1.AddressType) (netip.Addr, error) {
 	if len(addrs) == 0 {
-		return netip.Addr{}, fmt.Errorf("there is no address: give one")
+		return netip.Addr{}, errors.New("there is no address: give one")
 	}
 	a, err := parseServingAddr(addrs[0])
 	if err != nil {
