@@ -43,6 +43,9 @@ func holdsServices(set *nft.Set) bool { return !IsFixed(set.Name) && !set.Dynami
 // to Read, in the order in which it wants them.
 func (t *Tracker) SetsToRead() []*nft.Set {
 	var list []*nft.Set
+	if t.have.table == nil {
+		return nil
+	}
 	for _, set := range t.have.table.Sets {
 		if holdsServices(set) {
 			list = append(list, set)

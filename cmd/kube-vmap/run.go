@@ -1,0 +1,53 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kube-vmap/kube-vmap/nft/kernel"
+	"github.com/kube-vmap/kube-vmap/proxy"
+	"github.com/kube-vmap/kube-vmap/proxy/source/manifests"
+)
+
+func runCommand() *cobra.Command {
+	var (
+		flags proxyFlags
+		log   logFlags
+		dir   string
+	)
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Keep the table equal to what Services ask for",
+		Long: `Run watches Services and EndpointSlices and keeps the nftables table equal to
+what they ask for. It needs CAP_NET_ADMIN. On SIGTERM it ends and leaves the
+table in place; "kube-vmap cleanup" removes it.`,
+		Example: `  kube-vmap run --manifests examples/demo --node-name demo-node`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := flags.config()
+			if err != nil {
+				return err
+			}
+			logger, err := log.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if dir == "" {
+				return errors.New("--manifests is missing: where are the objects?")
+			}
+			conn, err := kernel.Dial(kernel.Options{})
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			source := manifests.New(dir, manifests.Options{NodeName: config.NodeName, Log: logger.WithName("manifests")})
+			logger.Info("start", "version", version, "node", config.NodeName, "manifests", dir)
+			return proxy.New(config, conn, logger, source).Run(cmd.Context())
+		},
+	}
+	flags.register(cmd.Flags())
+	log.register(cmd.Flags())
+	cmd.Flags().StringVar(&dir, "manifests", "", "directory of manifests to serve instead of a cluster's objects")
+	return cmd
+}

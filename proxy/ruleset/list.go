@@ -1,0 +1,68 @@
+package ruleset
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kube-vmap/kube-vmap/proxy/model"
+)
+
+// FrontendStatus is what the kernel has for one frontend.
+type FrontendStatus struct {
+	Key      model.FrontendKey
+	Service  string // namespace/name:port, shortened if it is too long for a comment
+	Kind     model.FrontendKind
+	Policy   model.TrafficPolicy // of an external frontend
+	Class    Class
+	Slots    Slots // backends for pods, or for all
+	Local    Slots // backends for clients outside the cluster, where the policy is Local
+	Blocked  Blocked
+	Affinity time.Duration
+	Sources  int // number of source ranges
+}
+
+// Backends are the distinct backends in the order of their slots.
+func (f *FrontendStatus) Backends() []model.Backend { return f.Slots.backends() }
+
+func (s Slots) backends() []model.Backend {
+	var bs []model.Backend
+	for _, b := range s {
+		if b.IsValid() && !slices.Contains(bs, b) {
+			bs = append(bs, b)
+		}
+	}
+	return bs
+}
+
+// List are the frontends that the kernel has, sorted by service, kind and address.
+func (t *Tracker) List() []FrontendStatus {
+	list := make([]FrontendStatus, 0, len(t.have.entries))
+	for _, k := range slices.SortedFunc(maps.Keys(t.have.entries), model.FrontendKey.Compare) {
+		list = append(list, t.have.entries[k].status(k))
+	}
+	slices.SortStableFunc(list, func(a, b FrontendStatus) int {
+		if a.Service != b.Service {
+			if a.Service < b.Service {
+				return -1
+			}
+			return 1
+		}
+		return int(a.Kind) - int(b.Kind)
+	})
+	return list
+}
+
+func (e *entry) status(k model.FrontendKey) FrontendStatus {
+	s := FrontendStatus{
+		Key: k, Service: e.comment, Kind: e.kind, Class: e.pool.class, Slots: e.pool.slots, Local: e.local.slots,
+		Blocked: e.blocked, Affinity: time.Duration(e.learn) * time.Second, Sources: len(e.sources),
+	}
+	switch e.external {
+	case internal:
+		s.Kind = model.ClusterIP
+	case viaLocal:
+		s.Policy = model.PolicyLocal
+	}
+	return s
+}
