@@ -46,7 +46,7 @@ func (l *Lab) setUpNode(h *Host, n Node) error {
 		return err
 	}
 	if n.Link != Veth {
-		if err := h.addPodBridge(n.Link); err != nil {
+		if err := h.addPodBridge(); err != nil {
 			return err
 		}
 	}
@@ -77,7 +77,7 @@ func (h *Host) routeToPods(node *Host) error {
 }
 
 // addPodBridge makes cni0 with the pods' gateway addresses.
-func (h *Host) addPodBridge(link Link) error {
+func (h *Host) addPodBridge() error {
 	index, err := h.addBridge("cni0")
 	if err != nil {
 		return err
@@ -85,12 +85,6 @@ func (h *Host) addPodBridge(link Link) error {
 	for _, cidr := range h.podCIDRs {
 		if err := h.addAddr(index, netip.PrefixFrom(gatewayIn(cidr), cidr.Bits())); err != nil {
 			return err
-		}
-	}
-	if link == PromiscuousBridge {
-		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "cni0", Index: index}}
-		if err := h.links.SetPromiscOn(bridge); err != nil {
-			return fmt.Errorf("make cni0 promiscuous: %w", err)
 		}
 	}
 	// Pods that answer each other over the bridge must meet conntrack on the way,
@@ -158,11 +152,9 @@ func (h *Host) attachBridge(pod *Host) error {
 	if err != nil {
 		return err
 	}
-	if h.podLink == Bridge {
-		link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Index: port}}
-		if err := h.links.LinkSetHairpin(link, true); err != nil {
-			return fmt.Errorf("set hairpin mode: %w", err)
-		}
+	link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Index: port}}
+	if err := h.links.LinkSetHairpin(link, true); err != nil {
+		return fmt.Errorf("set hairpin mode: %w", err)
 	}
 	eth0, err := pod.linkUp("eth0")
 	if err != nil {

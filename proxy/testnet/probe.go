@@ -23,12 +23,14 @@ type OutcomeKind uint8
 const (
 	// Answered: a server told its line.
 	Answered OutcomeKind = iota + 1
-	// Refused: TCP reset, ICMP port unreachable or SCTP abort.
+	// Refused: TCP reset, ICMP port unreachable or SCTP abort. On one machine an
+	// ICMP error can come back while connect(2) still holds the TCP socket; the
+	// kernel (6.18, tcp_v4_err, tcp_v6_err) then notes it only, and the client
+	// learns of the next one, a second later. A reset does not wait.
 	Refused
 	// Unreachable: any other ICMP error, or no route from here.
 	Unreachable
-	// Silent: no answer in time; or a local process's packet was dropped on its
-	// way out, which UDP and SCTP see as EPERM.
+	// Silent: no answer in time.
 	Silent
 	// Broken: something else, told in Err: a reset after the connection was
 	// accepted, an answer that is no server's line, a source address that isn't here.
@@ -134,11 +136,20 @@ func (h *Host) probeSocket(p Protocol, dst netip.AddrPort, opts ProbeOptions) (a
 	a := answer{source: addrPortOf(conn.LocalAddr())}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		tcp.SetLinger(0) // leaves no TIME_WAIT behind
-	} else if _, err := conn.Write([]byte("?\n")); err != nil {
+	} else if err := send(conn, []byte("?\n")); err != nil {
 		return a, err
 	}
 	a.line, err = bufio.NewReader(conn).ReadBytes('\n')
 	return a, err
+}
+
+// send writes a packet. A local process whose packet a rule drops or rejects on
+// its way out gets EPERM at once; which of the two it was shows in what comes back.
+func send(conn net.Conn, packet []byte) error {
+	if _, err := conn.Write(packet); err != nil && !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return nil
 }
 
 // dial opens a socket with the deadline of the options.

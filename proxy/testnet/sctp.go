@@ -186,7 +186,7 @@ func (h *Host) probeSCTP(dst netip.AddrPort, opts ProbeOptions) (answer, error) 
 
 	init := sctpPacket{SourcePort: port, DestPort: dst.Port(), Type: chunkInit, InitiateTag: randomTag()}
 	conn.SetDeadline(time.Now().Add(opts.Timeout))
-	if _, err := conn.Write(init.marshal()); err != nil {
+	if err := send(conn, init.marshal()); err != nil {
 		return a, err
 	}
 	ack, err := awaitInitAck(conn, init)
@@ -194,7 +194,7 @@ func (h *Host) probeSCTP(dst netip.AddrPort, opts ProbeOptions) (answer, error) 
 		return a, err
 	}
 	abort := sctpPacket{SourcePort: port, DestPort: dst.Port(), Type: chunkAbort, Tag: ack.InitiateTag}
-	if _, err := conn.Write(abort.marshal()); err != nil {
+	if err := send(conn, abort.marshal()); err != nil {
 		return a, err
 	}
 	a.line = ack.Cookie

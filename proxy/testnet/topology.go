@@ -60,9 +60,6 @@ const (
 	// Bridge has the pods as ports of the bridge cni0, with hairpin mode on the
 	// ports and bridge-nf-call-iptables on: as the CNI plugin bridge, hairpinMode.
 	Bridge
-	// PromiscuousBridge is Bridge with a promiscuous cni0 instead of hairpin mode
-	// on the ports: as the CNI plugin bridge, promiscMode.
-	PromiscuousBridge
 )
 
 func (l Link) String() string {
@@ -71,8 +68,6 @@ func (l Link) String() string {
 		return "veth"
 	case Bridge:
 		return "bridge"
-	case PromiscuousBridge:
-		return "promiscuous bridge"
 	}
 	return fmt.Sprintf("Link(%d)", uint8(l))
 }
