@@ -1,0 +1,47 @@
+# kube-vmap. `make` builds, `make test` tests everything, `make help` lists the rest.
+
+GO      ?= go
+BIN     := bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Packages whose tests need root and a kernel with nf_tables.
+PACKAGES := ./...
+
+.DEFAULT_GOAL := build
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.PHONY: build
+build: ## Build bin/kube-vmap, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/kube-vmap ./cmd/kube-vmap
+
+.PHONY: setup
+setup: ## Install what tests and the demo need besides Go (Debian packages; needs root)
+	@.ci/setup
+
+.PHONY: test
+test: setup lint quick ## Test everything: linters, unit and kernel tests
+
+.PHONY: quick
+quick: setup build ## Unit tests and kernel tests in throw-away network namespaces (needs root)
+	$(GO) test -race -timeout 10m $(PACKAGES)
+
+.PHONY: lint
+lint: ## Linters and import rules
+	$(GO) vet ./...
+	cd .ci/tools && $(GO) build -o ../../$(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	$(BIN)/golangci-lint run
+
+.PHONY: benchmark
+benchmark: ## Micro-benchmarks (go test -bench), for benchstat
+	$(GO) test -run '^$$' -bench . -benchmem ./nft/... ./proxy/...
+
+.PHONY: demo
+demo: setup build ## Show a person what kube-vmap does, in network namespaces (needs root)
+	$(GO) run ./cmd/demo
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(BIN)
