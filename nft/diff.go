@@ -9,19 +9,29 @@ import "slices"
 // Chains are compared rule by rule and replaced whole where they differ; a set
 // whose definition differs is deleted and added anew together with every rule,
 // so that nothing refers to the old one; a table whose flags differ is replaced
-// whole.
+// whole. An owned table whose owner is gone is claimed as it is.
 func Diff(have, want *Table) *Transaction {
 	tx := NewTransaction(want)
-	if have == nil {
+	switch {
+	case have == nil:
 		tx.CreateTable()
 		have = &Table{}
-	} else if have.Owned != want.Owned || have.Persist != want.Persist || anyRedefined(have, want) {
+	case !sameFlags(have, want) || anyRedefined(have, want):
 		tx.ReplaceTable()
 		have = &Table{}
+	case have.isOrphan() && want.Owned:
+		tx.CreateTable()
 	}
 	diffSets(tx, have, want)
 	diffChains(tx, have, want)
 	return tx
+}
+
+// sameFlags reports whether the table can stay. The kernel takes the flag owner
+// off an orphan, and gives it back to whoever claims it.
+func sameFlags(have, want *Table) bool {
+	owned := have.Owned == want.Owned || have.isOrphan()
+	return owned && have.Persist == want.Persist && !have.Dormant
 }
 
 // anyRedefined reports whether a set or base chain would have to be deleted and
@@ -61,9 +71,9 @@ func diffSets(tx *Transaction, have, want *Table) {
 
 // elementID is what makes an element one of its set: the key, and in a set of
 // intervals the end.
-type elementID struct{ key, end Value }
+type elementID struct{ key, last Value }
 
-func (e *Element) id() elementID { return elementID{e.Key, e.KeyEnd} }
+func (e *Element) id() elementID { return elementID{e.Key, e.lastKey()} }
 
 func diffElements(tx *Transaction, want *Set, have []Element) {
 	wanted := make(map[elementID]*Element, len(want.Elements))

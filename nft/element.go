@@ -15,7 +15,7 @@ const MaxComment = 128
 // KeyEnd where the set has intervals.
 type Element struct {
 	Key     Value
-	KeyEnd  Value // last key of the interval, inclusive; empty: Key alone
+	KeyEnd  Value // last key of the interval, inclusive; empty, or equal to Key: Key alone
 	Data    Value
 	Verdict Verdict
 	Comment string        // at most MaxComment bytes, without quotes or control characters
@@ -25,19 +25,42 @@ type Element struct {
 	Bytes   uint64
 }
 
+// lastKey is the last key of the interval, empty for a key alone.
+func (e *Element) lastKey() Value {
+	if e.KeyEnd == e.Key {
+		return Value{}
+	}
+	return e.KeyEnd
+}
+
 // SameContent reports whether two elements with the same key hold the same
 // value, verdict and comment. Counters and times are not content.
 func (e *Element) SameContent(o *Element) bool {
-	return e.KeyEnd == o.KeyEnd && e.Data == o.Data && e.Verdict == o.Verdict && e.Comment == o.Comment
+	return e.lastKey() == o.lastKey() && e.Data == o.Data && e.Verdict == o.Verdict && e.Comment == o.Comment
 }
 
 // Text prints the element as nft lists it in a set of the given definition,
 // without counter and times.
-func (e *Element) Text(s *Set) string {
+func (e *Element) Text(s *Set) string { return e.text(s, "") }
+
+// loadText is the element's text in a form that loads: with its timeout.
+func (e *Element) loadText(s *Set) string {
+	if e.Timeout == 0 {
+		return e.Text(s)
+	}
+	times := " timeout " + timeText(e.Timeout)
+	if e.Expires >= time.Second {
+		times += " expires " + timeText(e.Expires.Truncate(time.Second))
+	}
+	return e.text(s, times)
+}
+
+func (e *Element) text(s *Set, times string) string {
 	var sb strings.Builder
 	sb.WriteString(e.keyText(s))
+	sb.WriteString(times)
 	if e.Comment != "" {
-		fmt.Fprintf(&sb, " comment %q", e.Comment)
+		fmt.Fprintf(&sb, " comment \"%s\"", e.Comment) // nft has no escapes
 	}
 	switch {
 	case s.IsVerdictMap():

@@ -12,7 +12,7 @@ import (
 type Field struct {
 	text   string
 	typ    Type
-	family uint32 // NFPROTO_IPV4 or _IPV6 where the field exists in one of them only
+	family uint32 // NFPROTO_IPV4 or _IPV6 where the rule must match that first
 	load   func(reg uint32) expr.Any
 }
 
@@ -39,8 +39,10 @@ var (
 		return &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
 	}}
 
-	CtOriginalIPDaddr  = Field{"ct original ip daddr", IPv4Addr, unix.NFPROTO_IPV4, ctOriginal(expr.CtKeyDSTIP)}
-	CtOriginalIP6Daddr = Field{"ct original ip6 daddr", IPv6Addr, unix.NFPROTO_IPV6, ctOriginal(expr.CtKeyDSTIP6)}
+	// Of a connection of the other family the kernel loads no address, and the rule
+	// does not match: no test of the family is needed before these.
+	CtOriginalIPDaddr  = Field{"ct original ip daddr", IPv4Addr, 0, ctOriginal(expr.CtKeyDSTIP)}
+	CtOriginalIP6Daddr = Field{"ct original ip6 daddr", IPv6Addr, 0, ctOriginal(expr.CtKeyDSTIP6)}
 	CtOriginalProtoDst = Field{"ct original proto-dst", InetService, 0, ctOriginal(expr.CtKeyPROTODST)}
 )
 

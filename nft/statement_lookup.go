@@ -117,16 +117,13 @@ func (s update) compile(p *program) {
 	})
 }
 
-// timeText prints a time as nft does: "1d2h3m4s".
+// timeText prints a time as nft does: "1d2h3m4s500ms".
 func timeText(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%dms", d.Milliseconds())
-	}
 	out := ""
 	for _, u := range []struct {
 		name string
 		unit time.Duration
-	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}} {
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond}} {
 		if n := d / u.unit; n > 0 {
 			out += fmt.Sprintf("%d%s", n, u.name)
 			d -= n * u.unit

@@ -7,9 +7,13 @@ type Table struct {
 	Name    string
 	Owned   bool // flag owner: only the socket that made it may change it (kernel 5.12)
 	Persist bool // flag persist: an owned table outlives its owner (kernel 6.9)
+	Dormant bool // flag dormant: no packet sees it. As read from the kernel; nothing here wants it
 	Sets    []*Set
 	Chains  []*Chain
 }
+
+// isOrphan reports whether the table's owner is gone.
+func (t *Table) isOrphan() bool { return t.Persist && !t.Owned }
 
 // Set finds a set or map by name, nil if there is none.
 func (t *Table) Set(name string) *Set {
@@ -40,7 +44,7 @@ type Set struct {
 	Interval bool   // keys are intervals
 	Dynamic  bool   // the packet path adds elements, which time out
 	Counters bool   // each element counts packets and bytes
-	Size     uint32 // most elements; 0: no limit (65,535 in the kernel if Dynamic)
+	Size     uint32 // most elements; 0: no limit, or 65,535 if Dynamic
 
 	// LoadTypeof is the `typeof` head that nft needs to load the rules that use
 	// this set, where the types alone do not do (numgen in a key). It is text
@@ -61,7 +65,15 @@ func (s *Set) IsVerdictMap() bool { return s.Verdicts }
 func (s *Set) SameDefinition(o *Set) bool {
 	return s.Name == o.Name && s.Key.ID() == o.Key.ID() && s.Data.ID() == o.Data.ID() &&
 		s.Verdicts == o.Verdicts && s.Interval == o.Interval && s.Dynamic == o.Dynamic &&
-		s.Counters == o.Counters && s.Size == o.Size
+		s.Counters == o.Counters && s.limit() == o.limit()
+}
+
+// limit is the most elements that the set takes, 0 for no limit.
+func (s *Set) limit() uint32 {
+	if s.Dynamic && s.Size == 0 {
+		return 65535 // net/netfilter/nft_dynset.c, nft_dynset_init
+	}
+	return s.Size
 }
 
 // Chain is a base chain if it has a hook, else one that rules jump to.
@@ -71,11 +83,12 @@ type Chain struct {
 	Rules []Rule
 }
 
-// Base hooks a chain into the packet path. Its policy is always accept.
+// Base hooks a chain into the packet path.
 type Base struct {
 	Type     ChainType
 	Hook     Hook
 	Priority int32 // lower runs first; conntrack is at -200
+	Drops    bool  // policy drop. As read from the kernel; every chain wanted here accepts
 }
 
 // ChainType says what a base chain may do.

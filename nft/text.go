@@ -5,7 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Text prints the table in the form in which `nft -f` loads it, the same bytes
@@ -125,22 +124,6 @@ func compareKeys(ts Types, a, b *Value) int {
 		off += t.paddedSize()
 	}
 	return 0
-}
-
-// loadText is the element's text in a form that loads: with its timeout.
-func (e *Element) loadText(s *Set) string {
-	if e.Timeout == 0 {
-		return e.Text(s)
-	}
-	key, data, _ := strings.Cut(e.Text(s), " : ")
-	times := " timeout " + timeText(e.Timeout)
-	if e.Expires >= time.Second {
-		times += " expires " + timeText(e.Expires.Truncate(time.Second))
-	}
-	if data == "" {
-		return key + times
-	}
-	return key + times + " : " + data
 }
 
 func (p *printer) chain(c *Chain) {

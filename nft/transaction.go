@@ -189,7 +189,8 @@ func (tx *Transaction) ElementCount() int {
 //     two leads packets to a backend only once it is there.
 //  5. The other deletes, behind the adds: what replaces them is active before
 //     they go (the kernel commits operations in their order).
-//  6. Chains and sets that go, when nothing leads to them any more.
+//  6. What goes, when nothing leads to it any more: the rules of chains, then
+//     sets, which rules use, then chains, which verdicts in sets lead to.
 func (tx *Transaction) Operations() []Operation {
 	var ops []Operation
 	if tx.replaceTable {
@@ -215,11 +216,11 @@ func (tx *Transaction) Operations() []Operation {
 	for _, c := range tx.deleteChains {
 		ops = append(ops, Operation{Kind: FlushChain, Chain: c})
 	}
-	for _, c := range tx.deleteChains {
-		ops = append(ops, Operation{Kind: DeleteChain, Chain: c})
-	}
 	for _, s := range tx.deleteSets {
 		ops = append(ops, Operation{Kind: DeleteSet, Set: s})
+	}
+	for _, c := range tx.deleteChains {
+		ops = append(ops, Operation{Kind: DeleteChain, Chain: c})
 	}
 	if tx.deleteTable {
 		ops = append(ops, Operation{Kind: DeleteTable})

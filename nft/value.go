@@ -75,8 +75,9 @@ func (ts Types) String() string {
 	return strings.Join(names, " . ")
 }
 
-// Size is the length in bytes of a value of these types: with each field padded
-// to 4 bytes if there are several, and without padding if there is one.
+// Size is the length in bytes that a set of these types has in the kernel: with
+// each field padded to 4 bytes if there are several, and without padding if there
+// is one. (A Value is padded in both cases.)
 func (ts Types) Size() int {
 	if len(ts) == 1 {
 		return ts[0].Size()
@@ -157,14 +158,14 @@ func (v Value) Mark(m uint32) Value {
 	return v
 }
 
-// ValueOf takes the bytes as the kernel gives them. It fails if they are longer
-// than any value in use.
+// ValueOf takes the bytes as the kernel gives them, and pads a single field as a
+// concatenation is. It fails if they are longer than any value in use.
 func ValueOf(b []byte) (Value, error) {
 	var v Value
 	if len(b) > maxValue {
 		return v, fmt.Errorf("read value: %d bytes, at most %d expected", len(b), maxValue)
 	}
-	v.n = uint8(copy(v.b[:], b))
+	v.n = uint8(copy(v.b[:], b)+3) &^ 3
 	return v, nil
 }
 
@@ -217,7 +218,7 @@ func (v *Value) MarkAt(off int) uint32 {
 // Text prints the value as nft does for the given types. A value that does not
 // fit the types is printed in hexadecimal.
 func (v *Value) Text(ts Types) string {
-	if int(v.n) != ts.Size() {
+	if int(v.n) != (ts.Size()+3)&^3 {
 		return fmt.Sprintf("%#x", v.Bytes())
 	}
 	var sb strings.Builder

@@ -119,7 +119,7 @@ func (r *elementReader) parse(b []byte) (flags uint32, err error) {
 	return flags, nil
 }
 
-// parseValue reads NFTA_DATA_VALUE, padded as package nft has it.
+// parseValue reads NFTA_DATA_VALUE.
 func parseValue(b []byte) (v nft.Value, err error) {
 	for typ, data := range attrs(b) {
 		if typ == unix.NFTA_DATA_VALUE {

@@ -127,6 +127,7 @@ func parseTable(attributes []byte) *nft.Table {
 		case unix.NFTA_TABLE_FLAGS:
 			flags := readUint32(data)
 			t.Owned, t.Persist = flags&tableOwner != 0, flags&tablePersist != 0
+			t.Dormant = flags&unix.NFT_TABLE_F_DORMANT != 0
 		}
 	}
 	return t
@@ -168,6 +169,8 @@ func parseChain(attributes []byte) (table string, c *nft.Chain) {
 			c.Name = string(trimNUL(data))
 		case unix.NFTA_CHAIN_TYPE:
 			base.Type = nft.ChainType(trimNUL(data))
+		case unix.NFTA_CHAIN_POLICY:
+			base.Drops = readUint32(data) != policyAccept
 		case unix.NFTA_CHAIN_HOOK:
 			c.Base = &base
 			for typ, data := range attrs(data) {
