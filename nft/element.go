@@ -20,7 +20,7 @@ type Element struct {
 	Verdict Verdict
 	Comment string        // at most MaxComment bytes, without quotes or control characters
 	Timeout time.Duration // of learned elements; 0: the element stays
-	Expires time.Duration // time left, as read from the kernel; ignored when written
+	Expires time.Duration // time left of Timeout; when written, 0: all of it
 	Packets uint64        // the element's counter, where the set counts
 	Bytes   uint64
 }

@@ -20,12 +20,13 @@ const (
 	AddRule    // append a rule to a chain
 	AddElements
 	DeleteElements
+	DestroyElements // delete those that are there (kernel 6.3; before, all must be)
 )
 
 func (k OperationKind) String() string {
 	return [...]string{
 		"add table", "delete table", "add set", "delete set", "add chain", "delete chain",
-		"flush chain", "add rule", "add element", "delete element",
+		"flush chain", "add rule", "add element", "delete element", "destroy element",
 	}[k]
 }
 
@@ -53,6 +54,7 @@ type Transaction struct {
 	addChains, deleteChains []*Chain
 	flushChains             []*Chain
 	addRules                []Operation
+	destroys                []Operation
 	elements                []setChange
 }
 
@@ -141,6 +143,14 @@ func (tx *Transaction) DeleteElementsFirst(s *Set, elements ...Element) {
 	}
 }
 
+// DestroyElements deletes elements by their keys, before anything is added. They
+// may be gone already: a dynamic set's elements expire at any time.
+func (tx *Transaction) DestroyElements(s *Set, elements ...Element) {
+	if len(elements) > 0 {
+		tx.destroys = append(tx.destroys, Operation{Kind: DestroyElements, Set: s, Elements: elements})
+	}
+}
+
 // ReplaceElement gives the key of e a new content. The kernel can't change an
 // element in place: for some tens of nanoseconds of the commit a lookup may find
 // neither the old nor the new one, so rules that must not miss look twice.
@@ -169,6 +179,9 @@ func (tx *Transaction) IsEmpty() bool {
 // ElementCount is the number of element operations.
 func (tx *Transaction) ElementCount() int {
 	n := 0
+	for i := range tx.destroys {
+		n += len(tx.destroys[i].Elements)
+	}
 	for i := range tx.elements {
 		ch := &tx.elements[i]
 		n += len(ch.deletesFirst) + len(ch.adds) + len(ch.deletesLast)
@@ -180,8 +193,8 @@ func (tx *Transaction) ElementCount() int {
 // get them:
 //
 //  1. The table.
-//  2. Deletes of elements whose key comes back with another content, and of
-//     intervals: before the adds, since the kernel refuses a key (or an
+//  2. Deletes of elements that may be gone, of those whose key comes back with
+//     another content, and of intervals: before the adds, since the kernel refuses a key (or an
 //     overlapping interval) that is there.
 //  3. Old rules, then sets and chains, then rules: a rule names sets and chains,
 //     an element's verdict names a chain, and both must exist by then.
@@ -199,6 +212,7 @@ func (tx *Transaction) Operations() []Operation {
 	if tx.create {
 		ops = append(ops, Operation{Kind: AddTable})
 	}
+	ops = append(ops, tx.destroys...)
 	ops = tx.appendElements(ops, DeleteElements, func(c *setChange) []Element { return c.deletesFirst })
 	for _, c := range tx.flushChains {
 		ops = append(ops, Operation{Kind: FlushChain, Chain: c})

@@ -49,7 +49,7 @@ type NodePortAddresses struct {
 	CIDRs   []netip.Prefix // the host's addresses in these prefixes
 }
 
-// Defaults of Config.
+// DefaultCoalesce is the coalescing window of DefaultConfig.
 const DefaultCoalesce = 5 * time.Millisecond
 
 // DefaultConfig is the configuration of a node with both families.

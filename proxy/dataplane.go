@@ -38,7 +38,7 @@ func adopt(dp Dataplane, t *ruleset.Tracker) error {
 // tryAdopt reads once. whole is false if the table changed meanwhile.
 func tryAdopt(dp Dataplane, t *ruleset.Tracker) (whole bool, err error) {
 	table := t.Options().Table
-	snapshot, err := dp.ReadStructure(table, func(set string) bool { return ruleset.IsFixed(set) })
+	snapshot, err := dp.ReadStructure(table, ruleset.IsFixed)
 	if err != nil {
 		return false, err
 	}

@@ -69,7 +69,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	defer func() {
 		cancel()
 		for range p.sources {
-			<-failed
+			_ = <-failed // it ends because the context did
 		}
 	}()
 	for {

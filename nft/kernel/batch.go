@@ -114,7 +114,7 @@ func (b *batch) encode(op *nft.Operation) (fits bool) {
 		b.buffer.rulesOf(name, op.Chain)
 	case nft.AddRule:
 		b.buffer.rule(name, op.Chain, op.Rule)
-	case nft.AddElements, nft.DeleteElements:
+	case nft.AddElements, nft.DeleteElements, nft.DestroyElements:
 		return b.encodeElements(op)
 	}
 	if b.fits() {
@@ -183,6 +183,10 @@ func messageType(k nft.OperationKind) (typ, flags uint16) {
 		return unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_APPEND
 	case nft.AddElements:
 		return unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE
+	case nft.DestroyElements:
+		if canDestroy() {
+			return msgDestroySetElem, 0
+		}
 	}
 	return unix.NFT_MSG_DELSETELEM, 0
 }

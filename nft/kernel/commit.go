@@ -35,16 +35,22 @@ type Result struct {
 // that the transaction may be applied: the caller must read the kernel.
 func (c *Conn) Commit(tx *nft.Transaction) (Result, error) {
 	operations := withoutEmpty(tx.Operations())
-	if err := checkOperations(tx.Table, operations); err != nil {
+	if err := checkOperations(tx.Table, operations); err != nil || len(operations) == 0 {
 		return Result{}, err
 	}
 	s, err := c.writer.open()
 	if err != nil {
 		return Result{}, err
 	}
+	if tx.Table.Owned && c.writer.claimed != tx.Table.Name {
+		operations = slices.Insert(operations, 0, nft.Operation{Kind: nft.AddTable})
+	}
 	c.batch.begin(tx.Table, operations, c.batchLimit(s))
 	result, err := c.commitBatches(s)
 	c.batch.release()
+	if err == nil && tx.Table.Owned {
+		c.writer.claimed = tx.Table.Name
+	}
 	return result, err
 }
 
@@ -52,7 +58,11 @@ func (c *Conn) Commit(tx *nft.Transaction) (Result, error) {
 // such a delete as one of all elements.
 func withoutEmpty(operations []nft.Operation) []nft.Operation {
 	return slices.DeleteFunc(operations, func(op nft.Operation) bool {
-		return (op.Kind == nft.AddElements || op.Kind == nft.DeleteElements) && len(op.Elements) == 0
+		switch op.Kind {
+		case nft.AddElements, nft.DeleteElements, nft.DestroyElements:
+			return len(op.Elements) == 0
+		}
+		return false
 	})
 }
 
@@ -84,11 +94,12 @@ func (c *Conn) commitBatch(s *socket) (Result, error) {
 	s.seq = b.nextSeq()
 	if err := s.send(b.buffer); err != nil {
 		// The kernel takes a datagram whole or not at all.
+		c.dropDead(err)
 		return Result{}, fmt.Errorf("send batch of %d bytes: %w", len(b.buffer), err)
 	}
 	a := answers{firstSeq: b.firstSeq, lastSeq: b.nextSeq()}
 	if err := a.collect(s); err != nil {
-		c.writer.drop()
+		c.dropDead(err)
 		return Result{}, fmt.Errorf("%w: read answer to batch: %w", ErrUncertain, err)
 	}
 	switch {
@@ -98,6 +109,13 @@ func (c *Conn) commitBatch(s *socket) (Result, error) {
 		return Result{}, fmt.Errorf("%w: the kernel's answer to the batch is lost%s", ErrUncertain, a.overrunText())
 	}
 	return Result{Generation: a.generation, Operations: b.operationsSent(), Bytes: len(b.buffer)}, nil
+}
+
+// dropDead closes the writing socket, unless the kernel was only short of memory.
+func (c *Conn) dropDead(err error) {
+	if !errors.Is(err, unix.ENOMEM) && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EMSGSIZE) {
+		c.writer.drop() //nolint:errcheck // it is dead already
+	}
 }
 
 // refusal turns the kernel's failures into one error: the first, and a few more.

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,9 +22,10 @@ type Options struct {
 // Conn is a connection to nf_tables in one network namespace. Commit belongs to
 // one goroutine and the reading methods to one, the same or another.
 //
-// Tables that are owned belong to the writing socket: while the Conn lives, no
-// other process can change them, and when it is closed a table without the flag
-// persist goes with it.
+// A table that is owned belongs to the writing socket: while the Conn lives, no
+// other process can change it, and when it is closed a table without the flag
+// persist goes with it. The first commit to an owned table claims it, and so does
+// the first after a lost socket.
 type Conn struct {
 	options Options
 	writer  lastingSocket
@@ -65,12 +67,15 @@ func (c *Conn) probe() error {
 	return err
 }
 
-// Close closes the sockets.
+// Close closes the sockets. The Conn can't be used any more.
 func (c *Conn) Close() error {
+	if c.writer.closed {
+		return nil
+	}
+	c.writer.closed, c.reader.closed = true, true
 	err := errors.Join(c.writer.drop(), c.reader.drop())
 	if c.options.NetNS != 0 {
 		err = errors.Join(err, unix.Close(c.options.NetNS))
-		c.options.NetNS = 0
 	}
 	return err
 }
@@ -86,11 +91,18 @@ func (c *Conn) batchLimit(s *socket) int {
 // after a delete takes the kernel 12 to 16 ms, so none is opened per request.)
 type lastingSocket struct {
 	netns  int
+	closed bool
 	socket *socket
+
+	// claimed is the owned table that belongs to this socket.
+	claimed string
 }
 
 func (l *lastingSocket) open() (*socket, error) {
-	if l.socket != nil {
+	switch {
+	case l.closed:
+		return nil, os.ErrClosed
+	case l.socket != nil:
 		return l.socket, nil
 	}
 	s, err := openSocket(l.netns)
@@ -107,6 +119,6 @@ func (l *lastingSocket) drop() error {
 		return nil
 	}
 	s := l.socket
-	l.socket = nil
+	l.socket, l.claimed = nil, ""
 	return s.close()
 }

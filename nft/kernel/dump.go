@@ -20,17 +20,20 @@ func (c *Conn) get(typ uint16, request func(*buffer), visit visitMessage) error 
 	return err
 }
 
+// anyGeneration accepts a dump whatever the generation.
+const anyGeneration = 0
+
 // dump reads all objects that a request asks for, which must all be of the given
 // generation, else the error is ErrInterrupted: in a dump under concurrent
 // commits, elements that were not touched may be missing or come twice.
 func (c *Conn) dump(typ uint16, generation uint32, request func(*buffer), visit func(typ uint16, attributes []byte) error) error {
 	interrupted, err := c.exchange(typ, unix.NLM_F_DUMP, request, func(typ, low16 uint16, attributes []byte) error {
-		if low16 != uint16(generation) {
+		if generation != anyGeneration && low16 != uint16(generation) {
 			return ErrInterrupted
 		}
 		return visit(typ, attributes)
 	})
-	if err == nil && interrupted {
+	if err == nil && interrupted && generation != anyGeneration {
 		return ErrInterrupted
 	}
 	return err

@@ -21,6 +21,9 @@ func (b *buffer) elementAdd(s *nft.Set, e *nft.Element) {
 	}
 	if e.Timeout > 0 {
 		b.uint64(unix.NFTA_SET_ELEM_TIMEOUT, uint64(e.Timeout.Milliseconds()))
+		if e.Expires > 0 && e.Expires < e.Timeout {
+			b.uint64(unix.NFTA_SET_ELEM_EXPIRATION, uint64(e.Expires.Milliseconds()))
+		}
 	}
 	b.elementUserdata(e.Comment, isTree(s) && !bounded)
 	b.close(at)

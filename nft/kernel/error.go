@@ -31,10 +31,9 @@ type Error struct {
 	Element   *nft.Element // the element at fault, nil if it is not known
 	Rule      string       // the text of the rule, of AddRule
 
-	// Whole says that the kernel refused the batch and not one operation of it:
-	// when it validates the ruleset at the end (a chain that leads back to itself,
-	// a statement in a hook where it can't be), or at the beginning. The operation
-	// and the object are not known then.
+	// Whole says that the kernel refused the batch and not one operation of it: at
+	// its beginning, for want of a right or of nf_tables, or at its end, for want of
+	// memory. Operation and Object mean nothing then.
 	Whole bool
 
 	Errno   unix.Errno
@@ -72,9 +71,18 @@ func (e *Error) what() string {
 		words = append(words, e.Rule)
 	}
 	if e.Element != nil && e.Set != nil {
-		words = append(words, "{ "+e.Element.Text(e.Set)+" }")
+		words = append(words, "{ "+e.elementText()+" }")
 	}
 	return strings.Join(words, " ")
+}
+
+// elementText is what of the element is sent: a delete has the key alone.
+func (e *Error) elementText() string {
+	if e.Operation != nft.DeleteElements {
+		return e.Element.Text(e.Set)
+	}
+	keys := nft.Set{Key: e.Set.Key, Interval: e.Set.Interval}
+	return (&nft.Element{Key: e.Element.Key, KeyEnd: e.Element.KeyEnd}).Text(&keys)
 }
 
 // hint says what an error number usually means here.
@@ -118,7 +126,7 @@ func (e *Error) missing() string {
 func (e *Error) unsupported() string {
 	switch {
 	case e.Whole:
-		return "does the kernel have nf_tables, and may the statements stand in these hooks?"
+		return "does the kernel have nf_tables?"
 	case e.Operation == nft.AddTable:
 		return "the kernel lacks a table flag, or the table is there with other flags"
 	}
@@ -165,10 +173,11 @@ func (b *batch) tooLarge() *Error {
 	return e
 }
 
-// isCommitFailure reports whether f is the failure of the commit itself. The
-// kernel reports that as one of the first message, without an extended ACK.
+// isCommitFailure reports whether f is the failure of the commit itself, which the
+// kernel reports as one of the first message. Only memory can be short then: what
+// a validation at the end finds, the kernel attributes to the message at fault.
 func (b *batch) isCommitFailure(index int, f failure) bool {
-	return index == 1 && len(b.messages) > 2 && f.offset == 0 && f.message == ""
+	return index == 1 && f.errno == unix.ENOMEM
 }
 
 // elementAt finds the element into which the offset of an extended ACK points.
@@ -181,6 +190,9 @@ func (b *batch) elementAt(index int, f failure) *nft.Element {
 			return nil // kernels before 5.19 do not say which
 		}
 		position = 0
+	}
+	if position < 0 {
+		return nil
 	}
 	for i := m.element; i < len(op.Elements); i++ {
 		position -= elementsInKernel(op.Set, &op.Elements[i])
@@ -206,8 +218,9 @@ func (b *batch) messageBytes(index int) []byte {
 }
 
 // listPosition finds which element of an element message an offset points into,
-// and counts the elements.
+// -1 if it is something before them, and counts the elements.
 func listPosition(message []byte, offset int) (position, count int) {
+	position = -1
 	const headers = unix.SizeofNlMsghdr + sizeofNfgenmsg
 	at := headers
 	for typ, data := range attrs(message[headers:]) {
@@ -224,5 +237,5 @@ func listPosition(message []byte, offset int) (position, count int) {
 		}
 		at += (len(data) + 3) &^ 3
 	}
-	return 0, 0
+	return -1, 0
 }

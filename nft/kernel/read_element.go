@@ -3,6 +3,7 @@ package kernel
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -18,6 +19,17 @@ type elementReader struct {
 
 	element nft.Element // the one being read, reused
 	bounds  []bound     // of a set with two elements per interval
+
+	seed maphash.Seed
+	seen map[uint64]struct{} // hashes of the keys; nil where keys may come twice
+}
+
+func newElementReader(set *nft.Set, visit func(*nft.Element) error) *elementReader {
+	r := &elementReader{set: set, visit: visit, chains: map[string]string{}, seed: maphash.MakeSeed()}
+	if !set.Dynamic && !set.Interval {
+		r.seen = map[uint64]struct{}{}
+	}
+	return r
 }
 
 // bound is the first key of an interval, or the key behind its last.
@@ -37,7 +49,24 @@ func (r *elementReader) read(b []byte) error {
 		r.bounds = append(r.bounds, bound{r.element, flags&unix.NFT_SET_ELEM_INTERVAL_END != 0})
 		return nil
 	}
+	if r.isRepeated() {
+		return ErrInterrupted
+	}
 	return r.visit(&r.element)
+}
+
+// isRepeated reports whether the key came before. The kernel's hash table is
+// rebuilt in the background for up to some tenths of a second after many
+// elements were added or deleted (lib/rhashtable.c), without a new generation.
+// A dump then goes on at the same count of elements in another order: as many
+// elements are missing as come twice, and coming twice is all that can be seen.
+func (r *elementReader) isRepeated() bool {
+	if r.seen == nil {
+		return false
+	}
+	n := len(r.seen)
+	r.seen[maphash.Bytes(r.seed, r.element.Key.Bytes())] = struct{}{}
+	return len(r.seen) == n
 }
 
 // finish visits the intervals that were kept.

@@ -10,11 +10,13 @@ import (
 // ReadSet reads the elements of one set of known definition, and gives them to
 // visit in no particular order. The element is valid only until visit returns. An
 // error of visit ends the reading and is returned. If the ruleset changes
-// meanwhile the error is ErrInterrupted, and what was visited may lack elements
-// or have some twice: the caller starts again.
+// meanwhile, or the kernel rebuilds the set's hash table (as it does for a while
+// after many elements came or went), the error is ErrInterrupted, and what was
+// visited may lack elements or have some twice: the caller starts again.
 //
 // The generation is that in which the elements were. What the packet path adds to
-// a dynamic set makes no new generation: such a set may change while it is read.
+// a dynamic set makes no new generation: such a set may change while it is read,
+// and elements may then be missing or come twice without an error.
 func (c *Conn) ReadSet(table string, set *nft.Set, visit func(*nft.Element) error) (generation uint32, err error) {
 	g, err := c.Generation()
 	if err == nil {
@@ -33,7 +35,7 @@ func (c *Conn) readElements(table string, set *nft.Set, generation uint32, visit
 	if len(set.Key) == 0 { // a set that package nft can't express
 		return nil
 	}
-	r := elementReader{set: set, visit: visit, chains: map[string]string{}}
+	r := newElementReader(set, visit)
 	request := func(b *buffer) {
 		b.string(unix.NFTA_SET_ELEM_LIST_TABLE, table)
 		b.string(unix.NFTA_SET_ELEM_LIST_SET, set.Name)

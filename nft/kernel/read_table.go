@@ -87,11 +87,7 @@ func (c *Conn) readTable(name string, generation uint32, withElements func(set s
 		if !withElements(s.Name) {
 			continue
 		}
-		err := c.readElements(t.Name, s, generation, func(e *nft.Element) error {
-			s.Elements = append(s.Elements, *e)
-			return nil
-		})
-		if err != nil {
+		if err := c.collectElements(t.Name, s, generation); err != nil {
 			return nil, fmt.Errorf("read elements of %s: %w", s.Name, err)
 		}
 	}
@@ -102,6 +98,26 @@ func (c *Conn) readTable(name string, generation uint32, withElements func(set s
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	return t, nil
+}
+
+// collectElements reads all elements into the set. While the set's hash table is
+// rebuilt it reads again; when another generation has begun it gives up.
+func (c *Conn) collectElements(table string, s *nft.Set, generation uint32) error {
+	for attempt := range readAttempts {
+		s.Elements = nil
+		err := c.readElements(table, s, generation, func(e *nft.Element) error {
+			s.Elements = append(s.Elements, *e)
+			return nil
+		})
+		if !errors.Is(err, ErrInterrupted) {
+			return err
+		}
+		if err := c.checkGeneration(generation); err != nil {
+			return err
+		}
+		time.Sleep(readPause << attempt / 2)
+	}
+	return ErrInterrupted
 }
 
 // readTableFlags reads the table itself, nil if there is none.
