@@ -30,6 +30,9 @@ func (k OperationKind) String() string {
 	}[k]
 }
 
+// IsOfElements reports whether the operation is one on elements.
+func (k OperationKind) IsOfElements() bool { return k >= AddElements }
+
 // Operation is one step of a transaction. Which fields mean something depends
 // on its kind.
 type Operation struct {

@@ -97,6 +97,9 @@ func (b *batch) encodeNext() bool {
 
 // encode appends the attributes of op and advances, if they fit.
 func (b *batch) encode(op *nft.Operation) (fits bool) {
+	if op.Kind.IsOfElements() {
+		return b.encodeElements(op)
+	}
 	name := b.table.Name
 	switch op.Kind {
 	case nft.AddTable:
@@ -114,8 +117,6 @@ func (b *batch) encode(op *nft.Operation) (fits bool) {
 		b.buffer.rulesOf(name, op.Chain)
 	case nft.AddRule:
 		b.buffer.rule(name, op.Chain, op.Rule)
-	case nft.AddElements, nft.DeleteElements, nft.DestroyElements:
-		return b.encodeElements(op)
 	}
 	if b.fits() {
 		b.operation++

@@ -27,7 +27,7 @@ func checkOperations(table *nft.Table, operations []nft.Operation) error {
 // checkElement says what is wrong with an element, "" if nothing is.
 func checkElement(op *nft.Operation, e *nft.Element) string {
 	s := op.Set
-	if op.Kind == nft.DeleteElements && e.Key.IsZero() {
+	if op.Kind != nft.AddElements && e.Key.IsZero() {
 		return ""
 	}
 	if fault := checkLength("key", s.Key, &e.Key); fault != "" {
@@ -41,9 +41,14 @@ func checkElement(op *nft.Operation, e *nft.Element) string {
 			return fault
 		}
 	}
-	if op.Kind == nft.DeleteElements {
+	if op.Kind != nft.AddElements {
 		return ""
 	}
+	return checkContent(s, e)
+}
+
+// checkContent says what is wrong with an element behind its key.
+func checkContent(s *nft.Set, e *nft.Element) string {
 	if s.IsVerdictMap() && e.Verdict.Kind == nft.None {
 		return "no verdict"
 	}

@@ -42,7 +42,7 @@ func (c *Conn) Commit(tx *nft.Transaction) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if tx.Table.Owned && c.writer.claimed != tx.Table.Name {
+	if tx.Table.Owned && c.writer.claimed != tx.Table.Name && operations[0].Kind != nft.AddTable {
 		operations = slices.Insert(operations, 0, nft.Operation{Kind: nft.AddTable})
 	}
 	c.batch.begin(tx.Table, operations, c.batchLimit(s))
@@ -58,11 +58,7 @@ func (c *Conn) Commit(tx *nft.Transaction) (Result, error) {
 // such a delete as one of all elements.
 func withoutEmpty(operations []nft.Operation) []nft.Operation {
 	return slices.DeleteFunc(operations, func(op nft.Operation) bool {
-		switch op.Kind {
-		case nft.AddElements, nft.DeleteElements, nft.DestroyElements:
-			return len(op.Elements) == 0
-		}
-		return false
+		return op.Kind.IsOfElements() && len(op.Elements) == 0
 	})
 }
 

@@ -54,7 +54,7 @@ func (c *Conn) exchange(
 	request(&c.request)
 	c.request.endMessage(at)
 	if err := s.send(c.request); err != nil {
-		return false, fmt.Errorf("send request: %w", err)
+		return false, errors.Join(fmt.Errorf("send request: %w", err), c.reader.drop())
 	}
 	r := reply{seq: seq, visit: visit}
 	for !r.done && err == nil {

@@ -78,7 +78,7 @@ func (e *Error) what() string {
 
 // elementText is what of the element is sent: a delete has the key alone.
 func (e *Error) elementText() string {
-	if e.Operation != nft.DeleteElements {
+	if e.Operation == nft.AddElements {
 		return e.Element.Text(e.Set)
 	}
 	keys := nft.Set{Key: e.Set.Key, Interval: e.Set.Interval}
@@ -115,7 +115,7 @@ func (e *Error) missing() string {
 		return "do the set and the chain exist?"
 	case e.Operation == nft.AddElements:
 		return "does the set exist?"
-	case e.Operation == nft.DeleteElements:
+	case e.Operation.IsOfElements():
 		return "no such element, or no such set"
 	case e.Operation == nft.AddRule:
 		return "do the chain, and the chains and sets that the rule names, exist?"
@@ -141,7 +141,7 @@ func (b *batch) newError(f failure) *Error {
 	}
 	e := b.newOperationError(&b.operations[b.messages[index].operation])
 	e.Errno, e.Message = f.errno, f.message
-	if e.Operation == nft.AddElements || e.Operation == nft.DeleteElements {
+	if e.Operation.IsOfElements() {
 		e.Element = b.elementAt(index, f)
 	}
 	return e

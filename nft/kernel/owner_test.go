@@ -120,4 +120,3 @@ func TestDormantTableIsReplaced(t *testing.T) {
 		t.Error("no table")
 	}
 }
-
