@@ -8,7 +8,9 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/kube-vmap/kube-vmap/nft"
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
+	"github.com/kube-vmap/kube-vmap/proxy/affinity"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
 	"github.com/kube-vmap/kube-vmap/proxy/source"
@@ -20,8 +22,20 @@ type Proxy struct {
 	log       logr.Logger
 	sources   []source.Source
 	dataplane Dataplane
-	inbox     *inbox
+	bindings  *affinity.Keeper
+	flows     FlowCleaner
+
+	inbox *inbox
+	calls chan call
 	loop
+}
+
+// FlowCleaner deletes conntrack flows that lead to backends which serve no more.
+type FlowCleaner interface {
+	// Clean takes what has to be cleaned and returns at once.
+	Clean([]ruleset.FlowRule)
+	// Run does the work until the context ends.
+	Run(ctx context.Context) error
 }
 
 // loop is the state that the loop's goroutine owns.
@@ -37,11 +51,18 @@ type loop struct {
 	last    time.Time // end of the last step that wrote
 }
 
+// call is work that another goroutine asks the loop to do.
+type call struct {
+	do   func() error
+	done chan error
+}
+
 // New makes a proxy that takes its objects from the sources and writes to the
 // dataplane. It starts nothing.
 func New(config Config, dataplane Dataplane, log logr.Logger, sources ...source.Source) *Proxy {
 	p := &Proxy{
-		config: config, log: log, sources: sources, dataplane: dataplane, inbox: newInbox(),
+		config: config, log: log, sources: sources, dataplane: dataplane,
+		inbox: newInbox(), calls: make(chan call),
 		loop: loop{
 			cluster: newCluster(),
 			dirty:   map[model.ServiceName]struct{}{},
@@ -53,37 +74,41 @@ func New(config Config, dataplane Dataplane, log logr.Logger, sources ...source.
 	return p
 }
 
+// EnforceBindings makes backends that leave lose their session-affinity bindings.
+// The reader is used by another goroutine than the dataplane's. Call it before Run.
+func (p *Proxy) EnforceBindings(reader affinity.Reader) {
+	p.bindings = affinity.New(reader, p.commitFor, p.log.WithName("affinity"))
+}
+
+// CleanFlows makes UDP flows of backends that leave go. Call it before Run.
+func (p *Proxy) CleanFlows(cleaner FlowCleaner) { p.flows = cleaner }
+
 // Run programs the table until the context ends, and leaves it in place. It
 // fails if a source can't begin; failures of the kernel are retried.
 func (p *Proxy) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	failed := make(chan error, len(p.sources))
-	sinks := make([]source.Sink, len(p.sources))
-	for i := range p.sources {
-		sinks[i] = p.inbox.sink()
+	workers := p.workers()
+	ended := make(chan error, len(workers))
+	for _, run := range workers {
+		go func() { ended <- run(ctx) }()
 	}
-	for i, s := range p.sources {
-		go func() { failed <- s.Run(ctx, sinks[i]) }()
-	}
+	running := len(workers)
 	defer func() {
 		cancel()
-		for range p.sources {
-			_ = <-failed // it ends because the context did
+		for range running {
+			<-ended
 		}
 	}()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-failed:
-			failed <- nil // for the count at the end
-			if err != nil {
-				return fmt.Errorf("watch objects: %w", err)
+		case err := <-ended:
+			running--
+			if err == nil && ctx.Err() == nil {
+				err = errors.New("a worker ended")
 			}
-			if ctx.Err() == nil {
-				return errors.New("watch objects: a source ended")
-			}
+			return err
 		case <-p.inbox.poke:
 			if !p.pause(ctx) {
 				return nil
@@ -91,7 +116,47 @@ func (p *Proxy) Run(ctx context.Context) error {
 			p.step()
 		case <-p.retry.C():
 			p.step()
+		case c := <-p.calls:
+			c.done <- c.do()
 		}
+	}
+}
+
+// workers are what runs beside the loop.
+func (p *Proxy) workers() []func(context.Context) error {
+	var workers []func(context.Context) error
+	sinks := make([]source.Sink, len(p.sources))
+	for i := range p.sources {
+		sinks[i] = p.inbox.sink()
+	}
+	for i, s := range p.sources {
+		workers = append(workers, func(ctx context.Context) error {
+			if err := s.Run(ctx, sinks[i]); err != nil {
+				return fmt.Errorf("watch objects: %w", err)
+			}
+			return nil
+		})
+	}
+	if p.bindings != nil {
+		workers = append(workers, p.bindings.Run)
+	}
+	if p.flows != nil {
+		workers = append(workers, p.flows.Run)
+	}
+	return workers
+}
+
+// commitFor commits a transaction of another goroutine in the loop's.
+func (p *Proxy) commitFor(ctx context.Context, tx *nft.Transaction) error {
+	c := call{done: make(chan error, 1), do: func() error {
+		_, err := p.send(tx)
+		return err
+	}}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case p.calls <- c:
+		return <-c.done
 	}
 }
 

@@ -88,13 +88,20 @@ func start(t *testing.T, host *testnet.Host, config proxy.Config, f *feed) *watc
 	w := &watched{Conn: conn}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- proxy.New(config, w, testr.NewWithOptions(t, testr.Options{Verbosity: 2}), f).Run(ctx) }()
+	p := proxy.New(config, w, testr.NewWithOptions(t, testr.Options{Verbosity: 2}), f)
+	bindings, err := kernel.Dial(kernel.Options{NetNS: host.FD()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.EnforceBindings(bindings)
+	go func() { done <- p.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 		conn.Close()
+		bindings.Close()
 	})
 	w.wait(t, 0)
 	return w

@@ -8,6 +8,8 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/kube-vmap/kube-vmap/nft"
+	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
 )
@@ -90,19 +92,14 @@ func (p *Proxy) desire(name model.ServiceName) ruleset.Desired {
 	return ruleset.Desire(svc, p.cluster.byService[name], &p.locality, p.tracker.Options())
 }
 
-// commit sends the plan's transactions.
+// commit sends the plan's transactions, and hands on what has to follow.
 func (p *Proxy) commit(r *report, plan *ruleset.Plan) error {
 	for _, tx := range plan.Transactions {
-		if v := p.log.V(4); v.Enabled() {
-			for _, line := range tx.Lines() {
-				v.Info(line)
-			}
-		}
 		start := time.Now()
-		result, err := p.dataplane.Commit(tx)
+		result, err := p.send(tx)
 		r.commit += time.Since(start)
 		if err != nil {
-			return fmt.Errorf("commit: %w", err)
+			return err
 		}
 		r.transactions++
 		r.elements += tx.ElementCount()
@@ -110,7 +107,27 @@ func (p *Proxy) commit(r *report, plan *ruleset.Plan) error {
 		r.bytes += result.Bytes
 	}
 	p.tracker.Commit(plan)
+	if p.bindings != nil {
+		p.bindings.Enforce(p.tracker.Options(), plan.Bindings)
+	}
+	if p.flows != nil && len(plan.Flows) > 0 {
+		p.flows.Clean(plan.Flows)
+	}
 	return nil
+}
+
+// send commits one transaction.
+func (p *Proxy) send(tx *nft.Transaction) (kernel.Result, error) {
+	if v := p.log.V(4); v.Enabled() {
+		for _, line := range tx.Lines() {
+			v.Info(line)
+		}
+	}
+	result, err := p.dataplane.Commit(tx)
+	if err != nil {
+		return result, fmt.Errorf("commit: %w", err)
+	}
+	return result, nil
 }
 
 // report is what one step did.

@@ -13,7 +13,7 @@ import (
 // chains with rules, without elements. The elements follow by Read. What
 // services want stays as it is set, and must be set again to be compared.
 func (t *Tracker) Adopt(table *nft.Table) {
-	t.have = newDataplane()
+	t.have, t.adopting = newDataplane(), true
 	t.clusterIPs.forget()
 	t.hairpins.forget()
 	if table == nil {

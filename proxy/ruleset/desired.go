@@ -38,6 +38,10 @@ type Frontend struct {
 	// frontend of policy Local.
 	Local []model.Backend
 
+	// Serving backends are all that still serve connections they have, whether or
+	// not they get new ones. Sorted, each once.
+	Serving []model.Backend
+
 	Blocked  Blocked
 	Affinity time.Duration  // 0: none
 	Sources  []netip.Prefix // who may connect; nil: everyone
@@ -119,6 +123,7 @@ func (d *desirer) frontend(addr netip.Addr, kind model.FrontendKind, port uint16
 		Name:     d.svc.PortName(d.port),
 		Kind:     kind,
 		Affinity: d.svc.Affinity,
+		Serving:  d.selected.serving,
 	}
 	s := &d.selected
 	switch {

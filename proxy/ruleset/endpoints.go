@@ -70,6 +70,7 @@ type selection struct {
 	cluster  []model.Backend // for policy Cluster
 	local    []model.Backend // for policy Local
 	onNode   []model.Backend // those of either that are on this node
+	serving  []model.Backend // all that serve, new connections or not
 	anywhere bool            // some endpoint serves somewhere
 }
 
@@ -85,6 +86,9 @@ func choose(eps []portEndpoint, f *family, loc *Locality) selection {
 	for _, ep := range eps {
 		if familyOf(ep.Addr) != f {
 			continue
+		}
+		if ep.State.Has(model.Ready) || ep.State.Has(model.Serving) {
+			s.serving = append(s.serving, ep.backend)
 		}
 		local := ep.Node != "" && ep.Node == loc.Node
 		switch {

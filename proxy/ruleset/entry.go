@@ -19,6 +19,8 @@ type entry struct {
 	local   pool   // local-services, local-backends
 	sources []netip.Prefix
 
+	lingering []model.Backend // of a UDP frontend: see FlowRule; not in the kernel
+
 	external route
 	kind     model.FrontendKind // comment of the external element
 	blocked  Blocked

@@ -14,10 +14,11 @@ import (
 // empties.
 type Plan struct {
 	Transactions []*nft.Transaction
-	// Removed are the backends that serve a frontend no more, and Appeared the
-	// frontends that have backends now and had none.
-	Removed  []Removal
-	Appeared []model.FrontendKey
+	// Bindings and Flows say what has to follow when the plan is committed:
+	// session-affinity bindings and conntrack flows that lead to backends which
+	// serve no more.
+	Bindings []BindingRule
+	Flows    []FlowRule
 
 	structure  structure
 	entries    map[model.FrontendKey]*entry // as they are then; nil: gone
@@ -25,12 +26,6 @@ type Plan struct {
 	last       bool
 	clusterIPs addressChange
 	hairpins   addressChange
-}
-
-// Removal is a backend that left a frontend.
-type Removal struct {
-	Key     model.FrontendKey
-	Backend model.Backend
 }
 
 // IsEmpty reports whether nothing has to be written.
@@ -80,6 +75,7 @@ func (t *Tracker) Commit(p *Plan) {
 	t.clusterIPs.commit(p.clusterIPs)
 	t.hairpins.commit(p.hairpins)
 	t.have.strays = nil
+	t.adopting = t.adopting && !p.last
 }
 
 // planner computes one plan.
@@ -133,6 +129,7 @@ func (pl *planner) decide(k model.FrontendKey, f *Frontend) change {
 	c.pool = assign(&c.have.pool, backends, f != nil)
 	c.local = assign(&c.have.local, local, len(local) > 0)
 	w := wantEntry(f)
+	w.lingering = lingering(f)
 	w.pool.class, w.pool.slots = c.pool.Class, c.pool.Slots
 	w.local.class, w.local.slots = c.local.Class, c.local.Slots
 	c.want = &w
@@ -247,22 +244,13 @@ func hasPrefix(sorted []netip.Prefix, p netip.Prefix) bool {
 	return found
 }
 
-// report notes which backends left the frontend, and whether it has its first ones.
+// report notes what others must do about the change: conntrack and bindings.
 func (pl *planner) report(c *change) {
-	have := []Slots{c.have.pool.slots, c.have.local.slots}
-	had := false
-	var gone []model.Backend
-	for _, slots := range have {
-		for _, b := range slots {
-			had = had || b.IsValid()
-			if b.IsValid() && !c.serves(b) && !slices.Contains(gone, b) {
-				gone = append(gone, b)
-				pl.plan.Removed = append(pl.plan.Removed, Removal{c.key, b})
-			}
-		}
+	if rule, ok := c.bindings(); ok {
+		pl.plan.Bindings = append(pl.plan.Bindings, rule)
 	}
-	if !had && len(c.want.pool.slots)+len(c.want.local.slots) > 0 {
-		pl.plan.Appeared = append(pl.plan.Appeared, c.key)
+	if flows, ok := c.flows(pl.adopting); ok {
+		pl.plan.Flows = append(pl.plan.Flows, flows)
 	}
 }
 

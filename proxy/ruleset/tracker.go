@@ -26,7 +26,8 @@ type Tracker struct {
 	clusterIPs addressSet
 	hairpins   addressSet
 
-	have dataplane
+	have     dataplane
+	adopting bool // the first plan since Adopt is not committed whole
 }
 
 // dataplane is what the kernel holds.
