@@ -99,7 +99,7 @@ func (ts Types) ID() uint32 {
 }
 
 // TypesOf is the inverse of ID. ok is false for numbers with types that kube-vmap
-// does not use.
+// does not use, and for concatenations too long for a Value.
 func TypesOf(id uint32) (ts Types, ok bool) {
 	for ; id != 0; id >>= 6 {
 		t := slices.IndexFunc(types[:], func(t typeInfo) bool { return t.id == id&0x3f })
@@ -109,7 +109,7 @@ func TypesOf(id uint32) (ts Types, ok bool) {
 		ts = append(ts, Type(t))
 	}
 	slices.Reverse(ts)
-	return ts, len(ts) > 0
+	return ts, len(ts) > 0 && ts.Size() <= maxValue
 }
 
 // maxValue is the longest value in use: an IPv6 affinity key

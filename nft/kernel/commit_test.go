@@ -24,10 +24,14 @@ func readTable(t testing.TB, c *kernel.Conn, name string) *nft.Table {
 func wantInKernel(t testing.TB, c *kernel.Conn, want *nft.Table) {
 	t.Helper()
 	if tx := nft.Diff(readTable(t, c, want.Name), want); !tx.IsEmpty() {
-		lines := tx.Lines()
-		t.Fatalf("the kernel does not hold the wanted table; missing, or too much, %d:\n%s",
-			len(lines), strings.Join(lines[:min(len(lines), 20)], "\n"))
+		t.Fatalf("the kernel does not hold the wanted table; missing, or too much:\n%s", lines(tx))
 	}
+}
+
+// lines are the first of the transaction.
+func lines(tx *nft.Transaction) string {
+	all := tx.Lines()
+	return strings.Join(all[:min(len(all), 20)], "\n")
 }
 
 // TestCommitLoadsManyElements loads 110,000 elements in one batch and reads all

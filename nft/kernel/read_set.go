@@ -14,15 +14,16 @@ import (
 // after many elements came or went), the error is ErrInterrupted, and what was
 // visited may lack elements or have some twice: the caller starts again.
 //
-// The generation is that in which the elements were. What the packet path adds to
-// a dynamic set makes no new generation: such a set may change while it is read,
-// and elements may then be missing or come twice without an error.
+// The generation is that in which the elements were. A dynamic set is read
+// whatever happens: the packet path changes it at any time, without a new
+// generation, and elements that come or go meanwhile may make others be missed or
+// come twice, without an error. Its generation is that in which the reading began.
 func (c *Conn) ReadSet(table string, set *nft.Set, visit func(*nft.Element) error) (generation uint32, err error) {
 	g, err := c.Generation()
 	if err == nil {
 		err = c.readElements(table, set, g.ID, visit)
 	}
-	if err == nil {
+	if err == nil && !set.Dynamic {
 		err = c.checkGeneration(g.ID)
 	}
 	if err != nil {
@@ -34,6 +35,9 @@ func (c *Conn) ReadSet(table string, set *nft.Set, visit func(*nft.Element) erro
 func (c *Conn) readElements(table string, set *nft.Set, generation uint32, visit func(*nft.Element) error) error {
 	if len(set.Key) == 0 { // a set that package nft can't express
 		return nil
+	}
+	if set.Dynamic {
+		generation = anyGeneration
 	}
 	r := newElementReader(set, visit)
 	request := func(b *buffer) {
