@@ -21,8 +21,15 @@ func (b *backoff) C() <-chan time.Time {
 // start begins to wait and returns for how long.
 func (b *backoff) start() time.Duration {
 	b.next = min(max(b.first, 2*b.next), b.most)
-	b.timer = time.NewTimer(b.next)
+	b.in(b.next)
 	return b.next
+}
+
+// in waits for a given time instead, unless it waits already.
+func (b *backoff) in(d time.Duration) {
+	if b.timer == nil {
+		b.timer = time.NewTimer(d)
+	}
 }
 
 // stop ends the waiting, if there is any.

@@ -24,9 +24,11 @@ type Proxy struct {
 	dataplane Dataplane
 	bindings  *affinity.Keeper
 	flows     FlowCleaner
+	watcher   Watcher
 
-	inbox *inbox
-	calls chan call
+	inbox   *inbox
+	calls   chan call
+	foreign chan foreign
 	loop
 }
 
@@ -47,8 +49,11 @@ type loop struct {
 
 	adopted bool // the tracker knows what the kernel has
 	synced  bool // the table was complete once
-	retry   backoff
-	last    time.Time // end of the last step that wrote
+	monitor *kernel.Monitor
+
+	retry    backoff
+	last     time.Time     // end of the last step
+	lastRead time.Duration // how long it took to read the table
 }
 
 // call is work that another goroutine asks the loop to do.
@@ -62,11 +67,11 @@ type call struct {
 func New(config Config, dataplane Dataplane, log logr.Logger, sources ...source.Source) *Proxy {
 	p := &Proxy{
 		config: config, log: log, sources: sources, dataplane: dataplane,
-		inbox: newInbox(), calls: make(chan call),
+		inbox: newInbox(), calls: make(chan call), foreign: make(chan foreign),
 		loop: loop{
 			cluster: newCluster(),
 			dirty:   map[model.ServiceName]struct{}{},
-			retry:   backoff{first: 5 * time.Millisecond, most: 5 * time.Second},
+			retry:   backoff{first: 5 * time.Millisecond, most: time.Second},
 		},
 	}
 	p.tracker = ruleset.NewTracker(config.options(p.cluster))
@@ -95,6 +100,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	running := len(workers)
 	defer func() {
 		cancel()
+		p.unwatch()
 		for range running {
 			<-ended
 		}
@@ -116,8 +122,13 @@ func (p *Proxy) Run(ctx context.Context) error {
 			p.step()
 		case <-p.retry.C():
 			p.step()
+		case f := <-p.foreign:
+			p.foreignChange(f)
 		case c := <-p.calls:
 			c.done <- c.do()
+		}
+		if p.synced {
+			p.watch(ctx)
 		}
 	}
 }

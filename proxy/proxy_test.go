@@ -3,10 +3,13 @@ package proxy_test
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"github.com/go-logr/logr/testr"
 
 	"github.com/kube-vmap/kube-vmap/nft"
@@ -45,6 +48,8 @@ type watched struct {
 	*kernel.Conn
 	mu  sync.Mutex
 	txs []*nft.Transaction
+
+	settled chan struct{} // closed when the table is complete
 }
 
 func (w *watched) Commit(tx *nft.Transaction) (kernel.Result, error) {
@@ -78,33 +83,56 @@ func (w *watched) wait(t *testing.T, n int) {
 	}
 }
 
-// start runs a proxy in a node's namespace until the test ends.
+// start runs a proxy in a node's namespace until the test ends, and waits for
+// its first transaction.
 func start(t *testing.T, host *testnet.Host, config proxy.Config, f *feed) *watched {
 	t.Helper()
-	conn, err := kernel.Dial(kernel.Options{NetNS: host.FD()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &watched{Conn: conn}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	p := proxy.New(config, w, testr.NewWithOptions(t, testr.Options{Verbosity: 2}), f)
-	bindings, err := kernel.Dial(kernel.Options{NetNS: host.FD()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.EnforceBindings(bindings)
-	go func() { done <- p.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		conn.Close()
-		bindings.Close()
-	})
+	w := startUntil(t, context.Background(), host, config, f)
 	w.wait(t, 0)
 	return w
+}
+
+// startUntil runs a proxy until the context or the test ends.
+func startUntil(t *testing.T, ctx context.Context, host *testnet.Host, config proxy.Config, f *feed) *watched {
+	t.Helper()
+	dial := func() *kernel.Conn {
+		conn, err := kernel.Dial(kernel.Options{NetNS: host.FD()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	w, bindings := &watched{Conn: dial(), settled: make(chan struct{})}, dial()
+	p := proxy.New(config, w, log(t, w.settled), f)
+	p.EnforceBindings(bindings)
+	p.RepairForeignChanges(w.Conn)
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := p.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		w.Close()
+		bindings.Close()
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	context.AfterFunc(ctx, func() { <-done })
+	return w
+}
+
+// log is the test's log. It closes settled when the table is complete.
+func log(t *testing.T, settled chan struct{}) logr.Logger {
+	inner := testr.NewWithOptions(t, testr.Options{Verbosity: 2})
+	return funcr.New(func(prefix, args string) {
+		if strings.Contains(args, "table is complete") {
+			close(settled)
+		}
+		inner.Info(prefix + args)
+	}, funcr.Options{Verbosity: 2})
 }
 
 var web = model.ServiceName{Namespace: "shop", Name: "web"}

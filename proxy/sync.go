@@ -30,6 +30,7 @@ func (p *Proxy) sync() (*report, error) {
 		p.adopted = true
 		p.markAll()
 		r.read = time.Since(start)
+		p.lastRead = r.read
 	}
 	for _, names := range p.chunks() {
 		if err := p.syncChunk(r, names.names, names.last); err != nil {
