@@ -58,11 +58,15 @@ func (c *Conn) probe() error {
 		return err
 	}
 	_, err := c.Generation()
-	switch {
-	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("use nf_tables: CAP_NET_ADMIN is missing: %w", err)
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT):
-		return fmt.Errorf("use nf_tables: the kernel has none, load its module nf_tables: %w", err)
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	switch errno {
+	case unix.EPERM:
+		return fmt.Errorf("use nf_tables: CAP_NET_ADMIN is missing: %w", errno)
+	case unix.EINVAL, unix.EOPNOTSUPP:
+		return fmt.Errorf("use nf_tables: the kernel has none, load its module nf_tables: %w", errno)
 	}
 	return err
 }

@@ -81,7 +81,12 @@ func (s *socket) configure() (err error) {
 	if err := s.conn.SetReadBuffer(receiveBuffer); err != nil {
 		return err
 	}
-	if err := s.conn.SetWriteBuffer(sendBuffer); err != nil {
+	return s.setWriteBuffer(sendBuffer)
+}
+
+// setWriteBuffer asks for a buffer of that size, and notes what the kernel grants.
+func (s *socket) setWriteBuffer(size int) error {
+	if err := s.conn.SetWriteBuffer(size); err != nil {
 		return err
 	}
 	granted, err := s.conn.WriteBuffer()

@@ -3,12 +3,14 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/kube-vmap/kube-vmap/nft"
 	"github.com/kube-vmap/kube-vmap/nft/kernel/kerneltest"
+	"golang.org/x/sys/unix"
 )
 
 func dialInside(t *testing.T, ns *kerneltest.NS) *Conn {
@@ -80,6 +82,41 @@ func TestClosedConn(t *testing.T) {
 	tx.CreateTable()
 	if _, err := c.Commit(tx); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("error %v, want %v", err, os.ErrClosed)
+	}
+}
+
+// TestLargestBatch fills small send buffers to the last byte that the socket is
+// said to take, and sends one byte more.
+func TestLargestBatch(t *testing.T) {
+	c := dialInside(t, kerneltest.Namespace(t))
+	if err := c.writer.socket.setWriteBuffer(10_000); err != nil {
+		t.Fatal(err)
+	}
+	limit := c.writer.socket.maxBatch
+	s := &nft.Set{Name: "ports", Key: nft.Types{nft.IPv4Addr, nft.InetService}}
+	full := false
+	for padding := range nft.MaxComment {
+		s.Elements = nil
+		for i := range 2000 {
+			v := nft.Value{}.Addr(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})).Port(80)
+			s.Elements = append(s.Elements, nft.Element{Key: v})
+		}
+		s.Elements[0].Comment = strings.Repeat("x", padding)
+		tx := nft.Diff(nil, &nft.Table{Name: "t", Sets: []*nft.Set{s}})
+		tx.ReplaceTable()
+		if _, err := c.Commit(tx); err != nil {
+			t.Fatalf("with %d bytes of comment: %v", padding, err)
+		}
+		c.batch.begin(tx.Table, tx.Operations(), limit)
+		for c.batch.fill(1) {
+			full = full || len(c.batch.buffer) == limit
+		}
+	}
+	if !full {
+		t.Error("no batch was as large as the limit")
+	}
+	if err := c.writer.socket.send(make([]byte, limit+1)); !errors.Is(err, unix.EMSGSIZE) {
+		t.Errorf("error %v of one byte more, want %v", err, unix.EMSGSIZE)
 	}
 }
 
