@@ -1,0 +1,204 @@
+package metrics
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// own are the metrics that kube-proxy doesn't have.
+type own struct {
+	phase       [phases]prometheus.Observer
+	transaction [results]prometheus.Counter
+	operations  prometheus.Histogram
+	elements    *prometheus.GaugeVec
+	elementsOf  map[string]prometheus.Gauge // not changed after New
+
+	repairs     prometheus.Counter
+	foreign     foreignChanges
+	quarantined prometheus.Gauge
+	conflicts   prometheus.Gauge
+
+	conntrackDeleted [families]prometheus.Counter
+	bindings         [families]prometheus.Gauge
+	bindingsLimit    [families]prometheus.Gauge
+	affinityFull     [families]prometheus.Counter
+
+	ready prometheus.Gauge
+}
+
+func newOwn(r prometheus.Registerer, sets []string) own {
+	o := own{
+		operations: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "kube_vmap_transaction_operations",
+			Help:    "Operations of a transaction: elements, rules, chains and sets added or deleted.",
+			Buckets: prometheus.ExponentialBuckets(1, 4, 10),
+		}),
+		repairs: counter("kube_vmap_repairs_total",
+			"Times the table was found different from what was committed, and repaired."),
+		quarantined: gauge("kube_vmap_quarantined_objects",
+			"API objects of which something can't be used; the object's events and the log say what."),
+		conflicts: gauge("kube_vmap_conflicts",
+			"Frontends (address, protocol, port) that a service port wants and does not get, since an older Service has them."),
+		ready: gauge("kube_vmap_ready", "1 once the table has been complete, else 0."),
+	}
+	r.MustRegister(o.operations, o.repairs, o.quarantined, o.conflicts, o.ready)
+	o.registerSync(r)
+	o.registerElements(r, sets)
+	o.registerByFamily(r)
+	o.foreign = newForeignChanges(r)
+	return o
+}
+
+func (o *own) registerSync(r prometheus.Registerer) {
+	phase := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "kube_vmap_sync_phase_duration_seconds",
+		Help: "How long the parts of a sync took, by phase: read (the table from the kernel), " +
+			"compute (what frontends want, and the difference), commit (the kernel applies it).",
+		Buckets: prometheus.ExponentialBuckets(10e-6, 2, 20),
+	}, []string{"phase"})
+	transactions := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kube_vmap_transactions_total",
+		Help: "Transactions by result: committed, rejected (nothing was applied), " +
+			"uncertain (an answer was lost; the table is read before the next one).",
+	}, []string{"result"})
+	r.MustRegister(phase, transactions)
+	for p := range Phase(phases) {
+		o.phase[p] = phase.WithLabelValues(p.String())
+	}
+	for t := range Result(results) {
+		o.transaction[t] = transactions.WithLabelValues(t.String())
+	}
+}
+
+func (o *own) registerElements(r prometheus.Registerer, sets []string) {
+	o.elements = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "kube_vmap_elements",
+		Help: "Elements of the table's sets and maps, by the name of the set or map.",
+	}, []string{"map"})
+	r.MustRegister(o.elements)
+	o.elementsOf = make(map[string]prometheus.Gauge, len(sets))
+	for _, set := range sets {
+		o.elementsOf[set] = o.elements.WithLabelValues(set)
+	}
+}
+
+func (o *own) registerByFamily(r prometheus.Registerer) {
+	label := []string{"ip_family"}
+	conntrack := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kube_vmap_conntrack_deleted_total",
+		Help: "Conntrack entries that were deleted because their backend no longer serves, or none did before.",
+	}, label)
+	bindings := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "kube_vmap_affinity_bindings",
+		Help: "Session-affinity bindings of clients to backends, when they were last counted.",
+	}, label)
+	limit := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "kube_vmap_affinity_bindings_limit",
+		Help: "Most session-affinity bindings that the map holds.",
+	}, label)
+	full := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kube_vmap_affinity_full_total",
+		Help: "Times the map of bindings was found full: connections of new clients are then balanced without affinity.",
+	}, label)
+	r.MustRegister(conntrack, bindings, limit, full)
+	for f := range IPFamily(families) {
+		o.conntrackDeleted[f] = conntrack.WithLabelValues(f.String())
+		o.bindings[f] = bindings.WithLabelValues(f.String())
+		o.bindingsLimit[f] = limit.WithLabelValues(f.String())
+		o.affinityFull[f] = full.WithLabelValues(f.String())
+	}
+}
+
+// Phase tells how long a part of a sync took.
+func (o *own) Phase(p Phase, d time.Duration) { o.phase[p].Observe(seconds(d)) }
+
+// Transaction counts a transaction and its operations.
+func (o *own) Transaction(r Result, operations int) {
+	o.transaction[r].Inc()
+	o.operations.Observe(float64(operations))
+}
+
+// Elements says how many elements a set or map has. It is cheap for those that
+// were named to New.
+func (o *own) Elements(set string, n int) {
+	g, ok := o.elementsOf[set]
+	if !ok {
+		g = o.elements.WithLabelValues(set)
+	}
+	g.Set(float64(n))
+}
+
+// Repair counts that the table differed from what was committed.
+func (o *own) Repair() { o.repairs.Inc() }
+
+// ForeignChange counts a transaction of another process that touched the table,
+// by the process's name as the kernel has it (comm, up to 15 bytes).
+func (o *own) ForeignChange(process string) { o.foreign.inc(process) }
+
+// Quarantined says how many API objects have problems.
+func (o *own) Quarantined(objects int) { o.quarantined.Set(float64(objects)) }
+
+// Conflicts says how many wanted frontends belong to an older Service.
+func (o *own) Conflicts(frontends int) { o.conflicts.Set(float64(frontends)) }
+
+// ConntrackDeleted counts conntrack entries that were deleted.
+func (o *own) ConntrackDeleted(f IPFamily, n int) { o.conntrackDeleted[f].Add(float64(n)) }
+
+// AffinityBindings tells the result of counting the bindings, of which the map
+// holds limit at most.
+func (o *own) AffinityBindings(f IPFamily, n, limit int) {
+	o.bindings[f].Set(float64(n))
+	o.bindingsLimit[f].Set(float64(limit))
+	if n >= limit {
+		o.affinityFull[f].Inc()
+	}
+}
+
+// Ready says whether the table has been complete.
+func (o *own) Ready(ready bool) {
+	if ready {
+		o.ready.Set(1)
+	} else {
+		o.ready.Set(0)
+	}
+}
+
+// foreignChanges counts by process name. Names come from outside, so only the
+// first mostProcesses get a series; the rest share "other".
+type foreignChanges struct {
+	vec       *prometheus.CounterVec
+	mu        *sync.Mutex
+	processes map[string]struct{}
+}
+
+const (
+	mostProcesses  = 20
+	otherProcesses = "other"
+)
+
+func newForeignChanges(r prometheus.Registerer) foreignChanges {
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kube_vmap_foreign_changes_total",
+		Help: "Changes of the table by other processes, by the name of the process; " +
+			`after 20 different names the rest count as "other".`,
+	}, []string{"process"})
+	r.MustRegister(vec)
+	return foreignChanges{vec: vec, mu: &sync.Mutex{}, processes: map[string]struct{}{}}
+}
+
+func (f *foreignChanges) inc(process string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, known := f.processes[process]; !known {
+		if len(f.processes) < mostProcesses {
+			f.processes[process] = struct{}{}
+		} else {
+			process = otherProcesses
+		}
+	}
+	// A process's name is any bytes, a label is UTF-8.
+	f.vec.WithLabelValues(strings.ToValidUTF8(process, "?")).Inc()
+}
