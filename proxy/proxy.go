@@ -51,6 +51,8 @@ type loop struct {
 	synced  bool // the table was complete once
 	monitor *kernel.Monitor
 
+	quarantine quarantine
+
 	retry    backoff
 	last     time.Time     // end of the last step
 	lastRead time.Duration // how long it took to read the table
@@ -71,7 +73,9 @@ func New(config Config, dataplane Dataplane, log logr.Logger, sources ...source.
 		loop: loop{
 			cluster: newCluster(),
 			dirty:   map[model.ServiceName]struct{}{},
-			retry:   backoff{first: 5 * time.Millisecond, most: time.Second},
+
+			quarantine: newQuarantine(),
+			retry:      backoff{first: 5 * time.Millisecond, most: time.Second},
 		},
 	}
 	p.tracker = ruleset.NewTracker(config.options(p.cluster))
@@ -200,11 +204,11 @@ func (p *Proxy) step() {
 	report, err := p.sync()
 	p.last = time.Now()
 	if err != nil {
-		p.adopted = false
-		p.log.Error(err, "sync failed, will read the table and retry", "after", p.retry.start().String())
+		p.failed(err)
 		return
 	}
 	p.retry.reset()
+	p.quarantine.settle()
 	if !p.synced {
 		p.synced = true
 		p.log.Info("table is complete", "table", p.config.Table, "services", len(p.cluster.services),
@@ -213,11 +217,23 @@ func (p *Proxy) step() {
 	report.log(p.log)
 }
 
+// failed makes the next step read the table, and finds out whom the failure is
+// due to.
+func (p *Proxy) failed(err error) {
+	p.adopted = false
+	if name, aside := p.blame(err); aside {
+		p.log.Error(err, "the kernel refuses a service: it is quarantined until its objects change", "service", name.String())
+		p.retry.reset()
+	}
+	p.log.Error(err, "sync failed, will read the table and retry", "after", p.retry.start().String())
+}
+
 // apply takes an update into the cluster and marks what it touches.
 func (p *Proxy) apply(u *model.Update) {
 	touched, host := p.cluster.apply(u)
 	for _, name := range touched {
 		p.dirty[name] = struct{}{}
+		p.quarantine.release(name)
 	}
 	for ref, problems := range u.Problems {
 		for _, problem := range problems {

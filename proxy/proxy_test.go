@@ -50,12 +50,20 @@ type watched struct {
 	txs []*nft.Transaction
 
 	settled chan struct{} // closed when the table is complete
+	// fault, if set, may fail a transaction: instead of the commit, or after it.
+	fault func(tx *nft.Transaction, commit func() (kernel.Result, error)) (kernel.Result, error)
 }
 
 func (w *watched) Commit(tx *nft.Transaction) (kernel.Result, error) {
-	result, err := w.Conn.Commit(tx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	commit := func() (kernel.Result, error) { return w.Conn.Commit(tx) }
+	result, err := kernel.Result{}, error(nil)
+	if w.fault != nil {
+		result, err = w.fault(tx, commit)
+	} else {
+		result, err = commit()
+	}
 	w.txs = append(w.txs, tx)
 	return result, err
 }
@@ -64,6 +72,13 @@ func (w *watched) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.txs)
+}
+
+// inject makes transactions fail; nil ends it.
+func (w *watched) inject(fault func(*nft.Transaction, func() (kernel.Result, error)) (kernel.Result, error)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fault = fault
 }
 
 // since returns the transactions from the n-th on.

@@ -49,8 +49,9 @@ type serviceChunk struct {
 // without services it still brings the fixed part up to date.
 func (p *Proxy) chunks() []serviceChunk {
 	var chunks []serviceChunk
+	maps.DeleteFunc(p.dirty, func(name model.ServiceName, _ struct{}) bool { return p.quarantine.has(name) })
 	dirty := slices.SortedFunc(maps.Keys(p.dirty), model.ServiceName.Compare)
-	for names := range slices.Chunk(dirty, chunk) {
+	for names := range slices.Chunk(dirty, p.quarantine.chunk()) {
 		chunks = append(chunks, serviceChunk{names: names})
 	}
 	if len(chunks) == 0 {
@@ -67,7 +68,7 @@ func (p *Proxy) syncChunk(r *report, names []model.ServiceName, last bool) error
 	for i := 0; i < len(names); i++ {
 		affected := p.tracker.Set(names[i], p.desire(names[i]))
 		for _, name := range affected {
-			if !slices.Contains(names, name) {
+			if !slices.Contains(names, name) && !p.quarantine.has(name) {
 				names = append(names, name)
 			}
 		}
@@ -75,7 +76,7 @@ func (p *Proxy) syncChunk(r *report, names []model.ServiceName, last bool) error
 	plan := p.tracker.Plan(last)
 	r.compute += time.Since(start)
 	if err := p.commit(r, plan); err != nil {
-		return err
+		return asRefusal(err, names)
 	}
 	for _, name := range names {
 		delete(p.dirty, name)

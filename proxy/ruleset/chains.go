@@ -108,7 +108,10 @@ func (s *shape) chains(opts *Options) []*nft.Chain {
 		return cmp.Or(strings.Compare(a.kind(), b.kind()), cmp.Compare(a.class, b.class))
 	})
 	for _, b := range balancers {
-		chains = append(chains, b.chain())
+		// A table adopted from a time with more families has chains of sets that go.
+		if slices.Contains(opts.families(), b.family()) {
+			chains = append(chains, b.chain())
+		}
 	}
 	for _, seconds := range slices.Sorted(maps.Keys(s.learn)) {
 		chains = append(chains, learn(seconds, opts))

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/kube-vmap/kube-vmap/nft"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
@@ -115,6 +116,22 @@ func (t *Tracker) setAddrs(name model.ServiceName, now contribution) {
 		return
 	}
 	t.addrs[name] = now
+}
+
+// Forget drops what was set for a Service and not committed. What the kernel has
+// of it stays until it is set again.
+func (t *Tracker) Forget(name model.ServiceName) { delete(t.pending, name) }
+
+// OwnerOf is the Service that an element stands for, nil if it is none's.
+func (t *Tracker) OwnerOf(set *nft.Set, e *nft.Element) *model.Service {
+	if set == nil || e == nil || !holdsServices(set) {
+		return nil
+	}
+	f := ipv4
+	if strings.HasSuffix(set.Name, ipv6.suffix) {
+		f = ipv6
+	}
+	return t.claims.Owner(f.keyOf(&e.Key, 0))
 }
 
 // Table is the whole table as the kernel has it by all that is known.
