@@ -32,14 +32,6 @@ type Proxy struct {
 	loop
 }
 
-// FlowCleaner deletes conntrack flows that lead to backends which serve no more.
-type FlowCleaner interface {
-	// Clean takes what has to be cleaned and returns at once.
-	Clean([]ruleset.FlowRule)
-	// Run does the work until the context ends.
-	Run(ctx context.Context) error
-}
-
 // loop is the state that the loop's goroutine owns.
 type loop struct {
 	cluster  *cluster
@@ -88,9 +80,6 @@ func New(config Config, dataplane Dataplane, log logr.Logger, sources ...source.
 func (p *Proxy) EnforceBindings(reader affinity.Reader) {
 	p.bindings = affinity.New(reader, p.commitFor, p.log.WithName("affinity"))
 }
-
-// CleanFlows makes UDP flows of backends that leave go. Call it before Run.
-func (p *Proxy) CleanFlows(cleaner FlowCleaner) { p.flows = cleaner }
 
 // Run programs the table until the context ends, and leaves it in place. It
 // fails if a source can't begin; failures of the kernel are retried.

@@ -15,6 +15,7 @@ import (
 	"github.com/kube-vmap/kube-vmap/nft"
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
+	"github.com/kube-vmap/kube-vmap/proxy/conntrack"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 	"github.com/kube-vmap/kube-vmap/proxy/source"
 	"github.com/kube-vmap/kube-vmap/proxy/testnet"
@@ -120,6 +121,7 @@ func startUntil(t *testing.T, ctx context.Context, host *testnet.Host, config pr
 	w, bindings := &watched{Conn: dial(), settled: make(chan struct{})}, dial()
 	p := proxy.New(config, w, log(t, w.settled), f)
 	p.EnforceBindings(bindings)
+	p.CleanFlows(conntrack.New(conntrack.Options{NetNS: host.FD(), Log: testr.New(t)}))
 	p.RepairForeignChanges(w.Conn)
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})

@@ -96,6 +96,7 @@ func (p *Proxy) desire(name model.ServiceName) ruleset.Desired {
 
 // commit sends the plan's transactions, and hands on what has to follow.
 func (p *Proxy) commit(r *report, plan *ruleset.Plan) error {
+	p.amendFlows(plan.Flows)
 	for _, tx := range plan.Transactions {
 		start := time.Now()
 		result, err := p.send(tx)
@@ -112,9 +113,7 @@ func (p *Proxy) commit(r *report, plan *ruleset.Plan) error {
 	if p.bindings != nil {
 		p.bindings.Enforce(p.tracker.Options(), plan.Bindings)
 	}
-	if p.flows != nil && len(plan.Flows) > 0 {
-		p.flows.Clean(plan.Flows)
-	}
+	p.cleanFlows(plan.Flows)
 	return nil
 }
 

@@ -12,10 +12,13 @@ import (
 type FlowRule struct {
 	Key     model.FrontendKey
 	Serving []model.Backend // sorted
+	// Stale says that there may be other flows, which have to go. It is false where
+	// only Serving is new: what is being cleaned must learn of it.
+	Stale bool
 }
 
-// flows says whether conntrack has to be cleaned for the frontend: when a
-// backend that had flows serves no more, when the first backend appears (flows
+// flows says which flows of the frontend stay, and whether conntrack has to be
+// cleaned of others: when a backend that had flows serves no more, when the first backend appears (flows
 // that came before go nowhere), and once after a start, since what happened
 // before is not known.
 func (c *change) flows(adopting bool) (FlowRule, bool) {
@@ -31,10 +34,11 @@ func (c *change) flows(adopting bool) (FlowRule, bool) {
 		return b.IsValid() && !serves
 	}
 	had := len(c.have.pool.slots)+len(c.have.local.slots)+len(c.have.lingering) > 0
-	return r, adopting || !had && len(r.Serving) > 0 ||
+	r.Stale = adopting || !had && len(r.Serving) > 0 ||
 		slices.ContainsFunc(c.have.pool.slots, stopped) ||
 		slices.ContainsFunc(c.have.local.slots, stopped) ||
 		slices.ContainsFunc(c.have.lingering, stopped)
+	return r, true
 }
 
 // lingering are the backends of a UDP frontend that serve but get no new

@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/kube-vmap/kube-vmap/nft"
 )
@@ -159,7 +160,7 @@ func (b *builder) tellsPods(f *family) bool {
 	case DetectByCIDR:
 		return len(prefixElements(f, b.opts.PodCIDRs)) > 0
 	case DetectByInterface:
-		return b.opts.PodInterface != ""
+		return strings.TrimSuffix(b.opts.PodInterface, "*") != "" // the kernel has no pattern for all
 	}
 	return false
 }
