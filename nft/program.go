@@ -88,6 +88,10 @@ func sameExpressions(have, want []byte) bool {
 		if !okHave || !okWant {
 			return okHave == okWant
 		}
+		if bytes.Equal(h, w) {
+			have, want = restHave, restWant
+			continue
+		}
 		name := findAttr(h, unix.NFTA_EXPR_NAME)
 		if !bytes.Equal(name, findAttr(w, unix.NFTA_EXPR_NAME)) {
 			return false
@@ -112,7 +116,10 @@ func containsAttrs(name, whole, part []byte) bool {
 		part = rest
 		value = canonical(name, typ, value)
 		other := canonical(name, typ, findAttr(whole, typ))
-		if !bytes.Equal(value, other) && !(isZero(value) && isZero(other)) {
+		if isZero(value) && isZero(other) {
+			continue
+		}
+		if !bytes.Equal(value, other) {
 			return false
 		}
 	}

@@ -91,6 +91,13 @@ type Base struct {
 	Drops    bool  // policy drop. As read from the kernel; every chain wanted here accepts
 }
 
+func (b *Base) policy() string {
+	if b.Drops {
+		return "drop"
+	}
+	return "accept"
+}
+
 // ChainType says what a base chain may do.
 type ChainType string
 

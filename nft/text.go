@@ -129,7 +129,7 @@ func compareKeys(ts Types, a, b *Value) int {
 func (p *printer) chain(c *Chain) {
 	p.line(1, "chain %s {", c.Name)
 	if b := c.Base; b != nil {
-		p.line(2, "type %s hook %s priority %d; policy accept;", b.Type, b.Hook, b.Priority)
+		p.line(2, "type %s hook %s priority %d; policy %s;", b.Type, b.Hook, b.Priority, b.policy())
 	}
 	for _, r := range c.Rules {
 		if r.Unloadable != "" {

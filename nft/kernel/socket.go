@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"syscall"
 
@@ -60,7 +61,7 @@ func openSocket(netns int) (*socket, error) {
 func retryInterrupted(fd int, b []byte, call func(int, []byte) (int, error)) (int, error) {
 	for {
 		n, err := call(fd, b)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
 	}
