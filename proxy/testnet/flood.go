@@ -167,13 +167,13 @@ func (w *floodWorker) connect(deadline time.Time, buf []byte) (int, error) {
 	if err := unix.Connect(fd, sockaddr(dst)); err != nil && err != unix.EINPROGRESS {
 		return 0, fmt.Errorf("connect: %w", err)
 	}
-	if err := await(fd, unix.POLLOUT, deadline); err != nil {
+	if err := ready(fd, unix.POLLOUT, deadline); err != nil {
 		return 0, fmt.Errorf("connect: %w", err)
 	}
 	if errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || errno != 0 {
 		return 0, fmt.Errorf("connect: %w", unix.Errno(errno))
 	}
-	if err := await(fd, unix.POLLIN, deadline); err != nil {
+	if err := ready(fd, unix.POLLIN, deadline); err != nil {
 		return 0, fmt.Errorf("read: %w", err)
 	}
 	n, err := unix.Read(fd, buf)
@@ -183,8 +183,8 @@ func (w *floodWorker) connect(deadline time.Time, buf []byte) (int, error) {
 	return n, nil
 }
 
-// await waits until a socket is ready.
-func await(fd int, events int16, deadline time.Time) error {
+// ready waits until a socket is ready.
+func ready(fd int, events int16, deadline time.Time) error {
 	for {
 		left := time.Until(deadline)
 		if left <= 0 {

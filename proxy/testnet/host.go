@@ -177,7 +177,11 @@ func (h *Host) AddAddr(p netip.Prefix) error {
 	if err != nil {
 		return fmt.Errorf("add address %s to %s: %w", p, h.name, err)
 	}
-	if err := h.addAddr(eth0.Attrs().Index, p); err != nil {
+	index := eth0.Attrs().Index
+	if err := h.addAddr(index, p); err != nil {
+		return err
+	}
+	if err := h.awaitAddrs(index); err != nil {
 		return err
 	}
 	h.mu.Lock()

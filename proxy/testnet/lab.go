@@ -181,10 +181,7 @@ func (l *Lab) gateway(f Family, addrs []netip.Prefix) (netip.Addr, bool) {
 // default routes.
 func (l *Lab) attach(h *Host, addrs []netip.Prefix) error {
 	port := fmt.Sprintf("port%d", l.nextLink())
-	if _, err := l.outside.addVeth(port, h, l.bridge); err != nil {
-		return err
-	}
-	eth0, err := h.linkUp("eth0")
+	_, eth0, err := l.outside.connect(port, h, l.bridge)
 	if err != nil {
 		return err
 	}
@@ -201,5 +198,5 @@ func (l *Lab) attach(h *Host, addrs []netip.Prefix) error {
 			}
 		}
 	}
-	return nil
+	return errors.Join(l.outside.awaitAddrs(l.bridge), h.awaitAddrs(eth0))
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -90,27 +91,79 @@ func (h *Host) addBridge(name string) (index int, err error) {
 	return h.linkUp(name)
 }
 
-// addVeth makes a pair: the named end here, eth0 at the peer. The end here is
-// up, and a port of a bridge if one is given.
-func (h *Host) addVeth(name string, peer *Host, bridge int) (index int, err error) {
+// connect makes a veth pair to a new host: the named end here, a port of a
+// bridge if one is given, and eth0 there. It returns when both carry packets.
+func (h *Host) connect(name string, peer *Host, bridge int) (here, there int, err error) {
 	veth := &netlink.Veth{
 		LinkAttrs:     netlink.LinkAttrs{Name: name, MasterIndex: bridge},
 		PeerName:      "eth0",
 		PeerNamespace: netlink.NsFd(peer.ns),
 	}
 	if err := h.links.LinkAdd(veth); err != nil {
-		return 0, fmt.Errorf("link %s to %s: %w", h.name, peer.name, err)
+		return 0, 0, fmt.Errorf("link %s to %s: %w", h.name, peer.name, err)
 	}
-	return h.linkUp(name)
+	if here, err = h.linkUp(name); err != nil {
+		return 0, 0, err
+	}
+	if there, err = peer.linkUp("eth0"); err != nil {
+		return 0, 0, err
+	}
+	err = errors.Join(h.awaitUp(here), peer.awaitUp(there))
+	if bridge != 0 {
+		err = errors.Join(err, h.awaitUp(bridge))
+	}
+	return here, there, err
+}
+
+// awaitUp waits until a device carries packets. The kernel brings it up some
+// time after both ends are set up (net/core/link_watch.c) and drops what is sent
+// until then.
+func (h *Host) awaitUp(index int) error {
+	return await(fmt.Sprintf("link %d of %s to come up", index, h.name), func() (bool, error) {
+		link, err := h.links.LinkByIndex(index)
+		if err != nil || link.Attrs().OperState != netlink.OperUp {
+			return false, err
+		}
+		// Any change waits for the lock under which the kernel ends bringing it up.
+		return true, h.links.LinkSetUp(link)
+	})
+}
+
+// awaitAddrs waits until a device's IPv6 addresses can be used: also without
+// duplicate address detection they are tentative until a work queue has made
+// their routes. (With IFA_F_NODAD they would not be, and just as unusable.)
+func (h *Host) awaitAddrs(index int) error {
+	link := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: index}}
+	return await(fmt.Sprintf("addresses of link %d of %s", index, h.name), func() (bool, error) {
+		addrs, err := h.links.AddrList(link, netlink.FAMILY_V6)
+		if errors.Is(err, netlink.ErrDumpInterrupted) {
+			return false, nil
+		}
+		tentative := func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }
+		if err != nil || slices.ContainsFunc(addrs, tentative) {
+			return false, err
+		}
+		return true, h.links.LinkSetUp(link) // waits for the same lock as above
+	})
+}
+
+// await asks until something is done, fails, or 10 s have passed.
+func await(what string, done func() (bool, error)) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if ok, err := done(); err != nil {
+			return fmt.Errorf("wait for %s: %w", what, err)
+		} else if ok {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("wait for %s: not so after 10 s", what)
+		}
+	}
 }
 
 func (h *Host) addAddr(index int, p netip.Prefix) error {
-	addr := &netlink.Addr{IPNet: ipNet(p)}
-	if familyOf(p.Addr()) == IPv6 {
-		addr.Flags = unix.IFA_F_NODAD
-	}
 	link := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: index}}
-	if err := h.links.AddrAdd(link, addr); err != nil {
+	if err := h.links.AddrAdd(link, &netlink.Addr{IPNet: ipNet(p)}); err != nil {
 		return fmt.Errorf("add address %s to %s: %w", p, h.name, err)
 	}
 	return nil

@@ -115,11 +115,7 @@ func (l *Lab) AddPod(node string, p Pod) (*Host, error) {
 // attachVeth links a pod by a routed point-to-point pair: each side has a host
 // route to the other's address.
 func (h *Host) attachVeth(pod *Host) error {
-	veth, err := h.addVeth(fmt.Sprintf("veth%d", h.lab.nextLink()), pod, 0)
-	if err != nil {
-		return err
-	}
-	eth0, err := pod.linkUp("eth0")
+	veth, eth0, err := h.connect(fmt.Sprintf("veth%d", h.lab.nextLink()), pod, 0)
 	if err != nil {
 		return err
 	}
@@ -139,7 +135,7 @@ func (h *Host) attachVeth(pod *Host) error {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(h.awaitAddrs(veth), pod.awaitAddrs(eth0))
 }
 
 // attachBridge makes a pod a port of cni0.
@@ -148,17 +144,13 @@ func (h *Host) attachBridge(pod *Host) error {
 	if err != nil {
 		return fmt.Errorf("find cni0: %w", err)
 	}
-	port, err := h.addVeth(fmt.Sprintf("veth%d", h.lab.nextLink()), pod, bridge.Attrs().Index)
+	port, eth0, err := h.connect(fmt.Sprintf("veth%d", h.lab.nextLink()), pod, bridge.Attrs().Index)
 	if err != nil {
 		return err
 	}
 	link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Index: port}}
 	if err := h.links.LinkSetHairpin(link, true); err != nil {
 		return fmt.Errorf("set hairpin mode: %w", err)
-	}
-	eth0, err := pod.linkUp("eth0")
-	if err != nil {
-		return err
 	}
 	for _, addr := range pod.addrs {
 		cidr, err := h.podCIDR(addr)
@@ -172,7 +164,7 @@ func (h *Host) attachBridge(pod *Host) error {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(h.awaitAddrs(bridge.Attrs().Index), pod.awaitAddrs(eth0))
 }
 
 func (h *Host) podCIDR(addr netip.Addr) (netip.Prefix, error) {
