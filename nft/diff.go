@@ -9,7 +9,8 @@ import "slices"
 // Chains are compared rule by rule and replaced whole where they differ; a set
 // whose definition differs is deleted and added anew together with every rule,
 // so that nothing refers to the old one; a table whose flags differ is replaced
-// whole. An owned table whose owner is gone is claimed as it is.
+// whole. An owned table whose owner is gone is as good as an owned one: whoever
+// commits to it next claims it.
 func Diff(have, want *Table) *Transaction {
 	tx := NewTransaction(want)
 	switch {
@@ -19,8 +20,6 @@ func Diff(have, want *Table) *Transaction {
 	case !sameFlags(have, want) || anyRedefined(have, want):
 		tx.ReplaceTable()
 		have = &Table{}
-	case have.isOrphan() && want.Owned:
-		tx.CreateTable()
 	}
 	diffSets(tx, have, want)
 	diffChains(tx, have, want)

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"encoding/binary"
+
 	"github.com/kube-vmap/kube-vmap/nft"
 	"golang.org/x/sys/unix"
 )
@@ -72,8 +74,9 @@ func (b *batch) beginEnd(typ uint16) {
 	b.buffer.endMessage(at)
 }
 
-func (b *batch) setFlag(message int, flag byte) {
-	b.buffer[b.messages[message].start+6] |= flag // the low byte of nlmsg_flags, where the host is little endian
+func (b *batch) setFlag(message int, flag uint16) {
+	flags := b.buffer[b.messages[message].start+6:] // nlmsg_flags
+	binary.NativeEndian.PutUint16(flags, binary.NativeEndian.Uint16(flags)|flag)
 }
 
 // fits reports whether the batch, with its end, is small enough.

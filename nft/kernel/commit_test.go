@@ -103,6 +103,69 @@ func TestCommitNothing(t *testing.T) {
 	wantInKernel(t, c, have.table)
 }
 
+// TestCommitTellsItsGeneration counts the commits of another in between.
+func TestCommitTellsItsGeneration(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	c, other := dial(t, ns, kernel.Options{}), dial(t, ns, kernel.Options{})
+	have := newCluster(1, 1)
+	first := commit(t, c, nft.Diff(nil, have.table)).Generation
+	for n, committer := range []*kernel.Conn{c, other, other, c} {
+		if g := commit(t, committer, change(have, n)).Generation; g != first+uint32(n)+1 {
+			t.Errorf("commit %d made generation %d, want %d", n, g, first+uint32(n)+1)
+		}
+	}
+}
+
+// TestCommitDestroysElements deletes elements of which some are not there.
+func TestCommitDestroysElements(t *testing.T) {
+	c := dial(t, kerneltest.Namespace(t), kernel.Options{})
+	have := newCluster(2, 3)
+	commit(t, c, nft.Diff(nil, have.table))
+	tx := nft.NewTransaction(have.table)
+	tx.DestroyElements(have.backends, backend(0, 2), backend(0, 7), backend(1, 2), backend(9, 9))
+	commit(t, c, tx)
+	have.backends.Elements = []nft.Element{backend(0, 0), backend(0, 1), backend(1, 0), backend(1, 1)}
+	wantInKernel(t, c, have.table)
+}
+
+// TestCommitRefusesBadElements sends nothing of a transaction with an element
+// that does not fit its set.
+func TestCommitRefusesBadElements(t *testing.T) {
+	c := dial(t, kerneltest.Namespace(t), kernel.Options{})
+	have := newCluster(1, 1)
+	generation := commit(t, c, nft.Diff(nil, have.table)).Generation
+	good := backend(0, 3)
+	tests := []struct {
+		set  *nft.Set
+		bad  nft.Element
+		text string
+	}{
+		{have.backends, nft.Element{Key: address("10.0.0.1"), Data: good.Data},
+			"add element backends4 { 0x0a000001 : 10.128.0.3 . 8080 }: invalid argument: a key of 4 bytes, its type ipv4_addr . inet_proto . inet_service . mark has 16"},
+		{have.backends, nft.Element{Key: good.Key},
+			"add element backends4 { 10.96.0.0 . tcp . 80 . 0x00000003 :  }: invalid argument: a data of 0 bytes, its type ipv4_addr . inet_service has 8"},
+		{have.backends, nft.Element{Key: good.Key, KeyEnd: good.Key, Data: good.Data},
+			"add element backends4 { 10.96.0.0 . tcp . 80 . 0x00000003 : 10.128.0.3 . 8080 }: invalid argument: an interval in a set without intervals"},
+		{have.services, nft.Element{Key: frontendKey(7)},
+			"add element services4 { 10.96.0.7 . tcp . 80 :  }: invalid argument: no verdict"},
+		{have.services, nft.Element{Key: frontendKey(7), Verdict: nft.Verdict{Kind: nft.Drop}, Comment: longComment + "x"},
+			"add element services4 { 10.96.0.7 . tcp . 80 comment \"" + longComment + "x\" : drop }: invalid argument: a comment of 129 bytes, at most 128 are allowed"},
+	}
+	for _, tt := range tests {
+		tx := nft.NewTransaction(have.table)
+		tx.AddElements(have.backends, good)
+		tx.AddElements(tt.set, tt.bad)
+		_, err := c.Commit(tx)
+		var e *kernel.Error
+		if !errors.As(err, &e) || e.Errno != unix.EINVAL || e.Error() != tt.text {
+			t.Errorf("error\n%v\nwant\n%s", err, tt.text)
+		}
+	}
+	if g, err := c.Generation(); err != nil || g.ID != generation {
+		t.Errorf("generation %d, error %v; want nothing committed after %d", g.ID, err, generation)
+	}
+}
+
 // TestCommitReplacesElement gives a key another verdict and comment.
 func TestCommitReplacesElement(t *testing.T) {
 	c := dial(t, kerneltest.Namespace(t), kernel.Options{})

@@ -94,6 +94,19 @@ func TestEncodingAllocatesNothing(t *testing.T) {
 	}
 }
 
+// BenchmarkEncodeElement encodes one element of each kind.
+func BenchmarkEncodeElement(b *testing.B) {
+	for _, s := range encodeSets() {
+		b.Run(s.Key.String(), func(b *testing.B) {
+			var buf buffer
+			for b.Loop() {
+				buf = buf[:0]
+				buf.elementAdd(s, &s.Elements[0])
+			}
+		})
+	}
+}
+
 // TestBatchesRespectEveryLimit cuts one transaction at every size, and finds each
 // element once, in order, and each batch within its limit.
 func TestBatchesRespectEveryLimit(t *testing.T) {

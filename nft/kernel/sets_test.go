@@ -226,3 +226,46 @@ func TestRenderedSlotsMeanTheSame(t *testing.T) {
 		t.Errorf("slots, wanted (-) and loaded as text (+):\n%s", diff)
 	}
 }
+
+// TestReadWhatNftWrote reads counters, comments, times and a catch-all element
+// that nft has written.
+func TestReadWhatNftWrote(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	c := dial(t, ns, kernel.Options{})
+	ns.NftLoad(t, `table inet t {
+		map services { type ipv4_addr . inet_proto . inet_service : verdict; counter; elements = {
+			10.0.0.1 . tcp . 80 counter packets 5 bytes 700 comment "five" : drop,
+			* counter packets 1 bytes 2 : accept } }
+		set cidrs { type ipv4_addr; flags interval; counter; elements = {
+			10.0.0.0/8 counter packets 7 bytes 9 comment "ten", 224.0.0.0-255.255.255.255 } }
+		map learned { type ipv4_addr : ipv4_addr; flags dynamic,timeout; elements = { 1.1.1.1 timeout 2h expires 1h : 2.2.2.2 } }
+	}`)
+	table := readTable(t, c, "t")
+	services, cidrs, learned := table.Set("services"), table.Set("cidrs"), table.Set("learned")
+	if diff := gocmp.Diff([]string{
+		"-  : accept timeout 0s",
+		`0a0000010600000000500000- 10.0.0.1 . tcp . 80 comment "five" : drop timeout 0s`,
+	}, elementsText(services, services.Elements)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := gocmp.Diff([]string{
+		`0a000000-0affffff 10.0.0.0/8 comment "ten" timeout 0s`,
+		"e0000000-ffffffff 224.0.0.0/3 timeout 0s",
+	}, elementsText(cidrs, cidrs.Elements)); diff != "" {
+		t.Error(diff)
+	}
+	for _, e := range append(services.Elements, cidrs.Elements...) {
+		if want := map[string][2]uint64{"five": {5, 700}, "ten": {7, 9}}[e.Comment]; e.Comment != "" && want != [2]uint64{e.Packets, e.Bytes} {
+			t.Errorf("element %q has counted %d packets, %d bytes; want %v", e.Comment, e.Packets, e.Bytes, want)
+		}
+	}
+	if e := learned.Elements[0]; e.Timeout != 2*time.Hour || e.Expires <= 0 || e.Expires > time.Hour {
+		t.Errorf("the learned element expires in %v of %v, want at most 1h of 2h", e.Expires, e.Timeout)
+	}
+	tx := nft.NewTransaction(table)
+	tx.DeleteElements(services, services.Elements...)
+	tx.DeleteElements(cidrs, cidrs.Elements...)
+	commit(t, c, tx)
+	services.Elements, cidrs.Elements = nil, nil
+	wantInKernel(t, c, table)
+}
