@@ -6,10 +6,9 @@ import "slices"
 // table that does not exist. Elements of dynamic sets belong to the packet path
 // and are left alone.
 //
-// Chains are compared rule by rule and replaced whole where they differ; a set
-// whose definition differs is deleted and added anew together with every rule,
-// so that nothing refers to the old one; a table whose flags differ is replaced
-// whole. An owned table whose owner is gone is as good as an owned one: whoever
+// Chains are compared rule by rule, and all rules of one that differs are
+// replaced. Where flags, a set's definition or a base chain's hook differ, the
+// table is replaced whole. An owned table whose owner is gone is as good as an owned one: whoever
 // commits to it next claims it.
 func Diff(have, want *Table) *Transaction {
 	tx := NewTransaction(want)

@@ -25,6 +25,10 @@ type Config struct {
 
 	AffinitySize uint32 // most session-affinity bindings per family
 
+	// Own makes the table this process's own: others can't change it, and it stays
+	// when the process ends (kernel 6.9).
+	Own bool
+
 	// Coalesce is how long changes are collected after a transaction; the first
 	// change after a pause of that length is applied at once. 0 to 1 s.
 	Coalesce time.Duration
@@ -70,6 +74,7 @@ func (c *Config) options(w *cluster) ruleset.Options {
 		Table: c.Table, IPv4: c.IPv4, IPv6: c.IPv6,
 		MasqueradeMark: c.MasqueradeMark, MasqueradeAll: c.MasqueradeAll,
 		ServiceCIDRs: w.serviceCIDRs, AffinitySize: c.AffinitySize,
+		Owned: c.Own, Persist: c.Own,
 	}
 	switch c.DetectLocal {
 	case DetectClusterCIDR:

@@ -25,6 +25,7 @@ type Proxy struct {
 	bindings  *affinity.Keeper
 	flows     FlowCleaner
 	watcher   Watcher
+	complete  []func()
 
 	inbox   *inbox
 	calls   chan call
@@ -80,6 +81,10 @@ func New(config Config, dataplane Dataplane, log logr.Logger, sources ...source.
 func (p *Proxy) EnforceBindings(reader affinity.Reader) {
 	p.bindings = affinity.New(reader, p.commitFor, p.log.WithName("affinity"))
 }
+
+// WhenComplete adds what is to be done, beside the loop, when the table is complete
+// for the first time. Call it before Run.
+func (p *Proxy) WhenComplete(do func()) { p.complete = append(p.complete, do) }
 
 // Run programs the table until the context ends, and leaves it in place. It
 // fails if a source can't begin; failures of the kernel are retried.
@@ -200,6 +205,9 @@ func (p *Proxy) step() {
 	p.quarantine.settle()
 	if !p.synced {
 		p.synced = true
+		for _, do := range p.complete {
+			go do()
+		}
 		p.log.Info("table is complete", "table", p.config.Table, "services", len(p.cluster.services),
 			"elements", report.elements, "took", report.total().String())
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
 )
 
@@ -23,6 +25,7 @@ type proxyFlags struct {
 	masqueradeBit     uint8
 	nodePortAddresses []string
 	coalesce          time.Duration
+	ownership         string
 }
 
 func (f *proxyFlags) register(fs *pflag.FlagSet) {
@@ -37,6 +40,8 @@ func (f *proxyFlags) register(fs *pflag.FlagSet) {
 	fs.Uint8Var(&f.masqueradeBit, "masquerade-bit", 14, "bit of the packet mark that means masquerade, 0 to 31")
 	fs.StringSliceVar(&f.nodePortAddresses, "nodeport-addresses", []string{"primary"},
 		`addresses of this node that accept node ports: "primary" (the node's InternalIPs), or prefixes`)
+	fs.StringVar(&f.ownership, "table-ownership", "auto",
+		"keep other processes from changing the table: auto (where the kernel can, from 6.9), on or off")
 	fs.DurationVar(&f.coalesce, "coalesce", d.Coalesce, "how long changes are collected after a transaction, 0 to 1s")
 }
 
@@ -60,8 +65,25 @@ func (f *proxyFlags) config() (proxy.Config, error) {
 	if err := f.detect(&c); err != nil {
 		return c, err
 	}
+	if c.Own, err = f.own(); err != nil {
+		return c, err
+	}
 	c.NodePortAddresses, err = f.nodePorts()
 	return c, err
+}
+
+func (f *proxyFlags) own() (bool, error) {
+	switch {
+	case f.ownership == "auto":
+		return kernel.CanPersist(), nil
+	case f.ownership == "off":
+		return false, nil
+	case f.ownership != "on":
+		return false, fmt.Errorf("--table-ownership=%s: must be auto, on or off", f.ownership)
+	case !kernel.CanPersist():
+		return false, errors.New("--table-ownership=on: the kernel can't keep an owned table when its owner ends; that needs 6.9")
+	}
+	return true, nil
 }
 
 func (f *proxyFlags) node() (string, error) {

@@ -5,16 +5,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kube-vmap/kube-vmap/nft/kernel"
-	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/source/manifests"
 )
 
 func runCommand() *cobra.Command {
 	var (
-		flags proxyFlags
-		log   logFlags
-		dir   string
+		flags   proxyFlags
+		log     logFlags
+		sysctls sysctlFlags
+		dir     string
 	)
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -36,18 +35,15 @@ table in place; "kube-vmap cleanup" removes it.`,
 			if dir == "" {
 				return errors.New("--manifests is missing: where are the objects?")
 			}
-			conn, err := kernel.Dial(kernel.Options{})
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			source := manifests.New(dir, manifests.Options{NodeName: config.NodeName, Log: logger.WithName("manifests")})
-			logger.Info("start", "version", version, "node", config.NodeName, "manifests", dir)
-			return proxy.New(config, conn, logger, source).Run(cmd.Context())
+			logger.Info("start", "version", version, "node", config.NodeName, "manifests", dir, "ownsTable", config.Own)
+			a := &agent{config: config, sysctls: sysctls.Sysctls, log: logger}
+			a.objects = manifests.New(dir, manifests.Options{NodeName: config.NodeName, Log: logger.WithName("manifests")})
+			return a.run(cmd.Context())
 		},
 	}
 	flags.register(cmd.Flags())
 	log.register(cmd.Flags())
+	sysctls.register(cmd.Flags())
 	cmd.Flags().StringVar(&dir, "manifests", "", "directory of manifests to serve instead of a cluster's objects")
 	return cmd
 }
