@@ -73,6 +73,9 @@ func Desire(svc *model.Service, sliceList []*model.EndpointSlice, loc *Locality,
 		port := &svc.Ports[i]
 		endpoints := portEndpoints(sliceList, port)
 		for _, f := range opts.families() {
+			if !f.isOneOf(d.ClusterIPs) {
+				continue // the Service is not of this family
+			}
 			b := desirer{svc: svc, port: port, loc: loc, opts: opts, family: f}
 			b.selected = choose(endpoints, f, loc)
 			d.Frontends = append(d.Frontends, b.frontends()...)

@@ -29,6 +29,11 @@ func familyOf(a netip.Addr) *family {
 	return ipv6
 }
 
+// isOneOf reports whether an address is of the family.
+func (f *family) isOneOf(addrs []netip.Addr) bool {
+	return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return familyOf(a) == f })
+}
+
 // frontend is the concatenation that identifies a frontend in a packet before
 // its destination is translated.
 func (f *family) frontend() []nft.Field { return []nft.Field{f.daddr, nft.L4Proto, nft.ThDport} }
