@@ -6,10 +6,10 @@ import (
 	"path/filepath"
 )
 
-// findBinary is the path of a binary: in the directory if one is given, else in
+// FindBinary is the path of a binary of the suite: in the directory if one is given, else in
 // $KUBEBUILDER_ASSETS, else in bin/ of the repository that the working directory
 // belongs to. $KUBEBUILDER_ASSETS as others fill it has no kube-controller-manager.
-func findBinary(dir, name string) (string, error) {
+func FindBinary(dir, name string) (string, error) {
 	dirs := []string{dir}
 	if dir == "" {
 		dirs = defaultDirs()

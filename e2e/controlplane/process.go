@@ -23,7 +23,7 @@ type process struct {
 // run starts a binary in the control plane's namespace. Its output is appended to
 // NAME.log in the log directory.
 func (cp *ControlPlane) run(name string, args []string) (*process, error) {
-	binary, err := findBinary(cp.options.Binaries, name)
+	binary, err := FindBinary(cp.options.Binaries, name)
 	if err != nil {
 		return nil, err
 	}
@@ -108,12 +108,13 @@ func (p *process) end(signal syscall.Signal, patience time.Duration) error {
 
 // failure tells why the child has ended, with the end of its log.
 func (p *process) failure() error {
-	return fmt.Errorf("%s has ended: %v; its log ends with:\n%s", p.name, p.err, p.logTail())
+	return fmt.Errorf("%s has ended: %v; its log ends with:\n%s", p.name, p.err, LogTail(p.logPath))
 }
 
-func (p *process) logTail() []byte {
+// LogTail is the last 20 lines of a log, or why there are none.
+func LogTail(path string) []byte {
 	const lines = 20
-	log, err := os.ReadFile(p.logPath)
+	log, err := os.ReadFile(path)
 	if err != nil {
 		return []byte(err.Error())
 	}
