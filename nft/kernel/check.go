@@ -30,14 +30,14 @@ func checkElement(op *nft.Operation, e *nft.Element) string {
 	if op.Kind != nft.AddElements && e.Key.IsZero() {
 		return ""
 	}
-	if fault := checkLength("key", s.Key, &e.Key); fault != "" {
+	if fault := checkLength("a key", s.Key, &e.Key); fault != "" {
 		return fault
 	}
 	if !e.KeyEnd.IsZero() {
 		if !s.Interval {
 			return "an interval in a set without intervals"
 		}
-		if fault := checkLength("end of the interval", s.Key, &e.KeyEnd); fault != "" {
+		if fault := checkLength("an end of the interval", s.Key, &e.KeyEnd); fault != "" {
 			return fault
 		}
 	}
@@ -70,5 +70,5 @@ func checkLength(what string, ts nft.Types, v *nft.Value) string {
 	if v.Len() == want || len(ts) == 1 && v.Len() == (want+3)&^3 {
 		return ""
 	}
-	return fmt.Sprintf("a %s of %d bytes, its type %s has %d", what, v.Len(), ts, want)
+	return fmt.Sprintf("%s of %d bytes, its type %s has %d", what, v.Len(), ts, want)
 }

@@ -143,7 +143,7 @@ func TestCommitRefusesBadElements(t *testing.T) {
 		{have.backends, nft.Element{Key: address("10.0.0.1"), Data: good.Data},
 			"add element backends4 { 0x0a000001 : 10.128.0.3 . 8080 }: invalid argument: a key of 4 bytes, its type ipv4_addr . inet_proto . inet_service . mark has 16"},
 		{have.backends, nft.Element{Key: good.Key},
-			"add element backends4 { 10.96.0.0 . tcp . 80 . 0x00000003 :  }: invalid argument: a data of 0 bytes, its type ipv4_addr . inet_service has 8"},
+			"add element backends4 { 10.96.0.0 . tcp . 80 . 0x00000003 :  }: invalid argument: data of 0 bytes, its type ipv4_addr . inet_service has 8"},
 		{have.backends, nft.Element{Key: good.Key, KeyEnd: good.Key, Data: good.Data},
 			"add element backends4 { 10.96.0.0 . tcp . 80 . 0x00000003 : 10.128.0.3 . 8080 }: invalid argument: an interval in a set without intervals"},
 		{have.services, nft.Element{Key: frontendKey(7)},

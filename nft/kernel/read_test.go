@@ -149,7 +149,7 @@ func TestReadWhileOthersCommit(t *testing.T) {
 
 	done := make(chan error)
 	go func() {
-		for n := range 400 {
+		for n := range 150 {
 			if _, err := c.Commit(change(have, n+1)); err != nil {
 				done <- fmt.Errorf("commit %d: %w", n, err)
 				return

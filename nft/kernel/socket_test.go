@@ -97,7 +97,7 @@ func TestLargestBatch(t *testing.T) {
 	full := false
 	for padding := range nft.MaxComment {
 		s.Elements = nil
-		for i := range 2000 {
+		for i := range 1200 {
 			v := nft.Value{}.Addr(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})).Port(80)
 			s.Elements = append(s.Elements, nft.Element{Key: v})
 		}
