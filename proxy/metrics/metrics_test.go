@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"errors"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"slices"
@@ -27,7 +28,7 @@ func scrape(t *testing.T, m *metrics.Metrics) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.StatusCode != 200 {
+	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s", resp.Status, body)
 	}
 	return slices.DeleteFunc(strings.Split(string(body), "\n"), func(line string) bool {
@@ -214,7 +215,7 @@ func TestFailedCollectorLeavesTheRest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.StatusCode != 200 || !strings.Contains(string(body), "kube_vmap_ready 0") {
+	if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "kube_vmap_ready 0") {
 		t.Errorf("%s:\n%s", resp.Status, body)
 	}
 	if heard == nil || !strings.Contains(heard.Error(), "no kernel") {
