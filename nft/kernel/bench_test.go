@@ -85,7 +85,7 @@ func BenchmarkCommitOneElement(b *testing.B) {
 }
 
 func BenchmarkLoad(b *testing.B) {
-	for _, services := range []int{1_000, 10_000} {
+	for _, services := range []int{1_000, 10_000, 30_000} {
 		b.Run(fmt.Sprintf("services=%d", services), func(b *testing.B) {
 			c := dial(b, kerneltest.Namespace(b), kernel.Options{})
 			want := newCluster(services, 10)
