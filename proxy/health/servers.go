@@ -157,7 +157,8 @@ func (s *Servers) serve(ctx context.Context, f *fixed) error {
 	}
 }
 
-// serveOnce binds and serves until the context ends or something fails.
+// serveOnce binds and serves until the context ends or something fails. Its error
+// means nothing if the context ended.
 func (s *Servers) serveOnce(ctx context.Context, f *fixed) error {
 	listener, err := s.listen("tcp", f.address)
 	if err != nil {
@@ -173,8 +174,7 @@ func (s *Servers) serveOnce(ctx context.Context, f *fixed) error {
 		return err
 	case <-ctx.Done():
 		finish(f.server)
-		_ = <-failed // http.ErrServerClosed
-		return nil
+		return <-failed // http.ErrServerClosed
 	}
 }
 
