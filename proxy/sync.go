@@ -37,6 +37,9 @@ func (p *Proxy) sync() (*report, error) {
 			return r, err
 		}
 	}
+	if len(p.dirty) == 0 {
+		p.dirty = map[model.ServiceName]struct{}{} // to go through a map costs its capacity
+	}
 	return r, nil
 }
 

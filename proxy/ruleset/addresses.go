@@ -94,6 +94,9 @@ func (s *addressSet) commit(c addressChange) {
 		delete(s.have, a)
 		delete(s.touched, a)
 	}
+	if len(s.touched) == 0 {
+		s.touched = map[netip.Addr]struct{}{} // see Tracker.Commit
+	}
 }
 
 // sorted are the addresses that the kernel has.

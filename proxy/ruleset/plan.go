@@ -71,7 +71,11 @@ func (t *Tracker) Commit(p *Plan) {
 		}
 		delete(t.touched, k)
 	}
-	clear(t.pending)
+	// To go through a map costs its capacity: after a load it must not stay large.
+	t.pending = map[model.ServiceName]Desired{}
+	if len(t.touched) == 0 {
+		t.touched = map[model.FrontendKey]struct{}{}
+	}
 	t.clusterIPs.commit(p.clusterIPs)
 	t.hairpins.commit(p.hairpins)
 	t.have.strays = nil
