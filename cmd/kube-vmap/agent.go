@@ -16,6 +16,7 @@ import (
 // agent is a proxy with everything that works beside it.
 type agent struct {
 	config  proxy.Config
+	flags   *proxyFlags
 	sysctls conntrack.Sysctls
 	objects source.Source
 	log     logr.Logger
@@ -32,6 +33,9 @@ func (a *agent) run(ctx context.Context) (err error) {
 		return errors.Join(err, writer.Close())
 	}
 	defer func() { err = errors.Join(err, reader.Close(), writer.Close()) }()
+	if a.config.Own, err = a.flags.own(writer); err != nil {
+		return err
+	}
 	p := proxy.New(a.config, writer, a.log, a.objects, hostaddrs.New(hostaddrs.Options{Log: a.log.WithName("hostaddrs")}))
 	p.EnforceBindings(reader)
 	p.RepairForeignChanges(writer)

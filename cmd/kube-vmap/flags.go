@@ -40,10 +40,17 @@ func (f *proxyFlags) register(fs *pflag.FlagSet) {
 	fs.Uint8Var(&f.masqueradeBit, "masquerade-bit", 14, "bit of the packet mark that means masquerade, 0 to 31")
 	fs.StringSliceVar(&f.nodePortAddresses, "nodeport-addresses", []string{"primary"},
 		`addresses of this node that accept node ports: "primary" (the node's InternalIPs), or prefixes`)
-	fs.StringVar(&f.ownership, "table-ownership", "auto",
+	fs.StringVar(&f.ownership, "table-ownership", ownershipAuto,
 		"keep other processes from changing the table: auto (where the kernel can, from 6.9), on or off")
 	fs.DurationVar(&f.coalesce, "coalesce", d.Coalesce, "how long changes are collected after a transaction, 0 to 1s")
 }
+
+// The values of --table-ownership.
+const (
+	ownershipAuto = "auto"
+	ownershipOn   = "on"
+	ownershipOff  = "off"
+)
 
 // config validates the flags.
 func (f *proxyFlags) config() (proxy.Config, error) {
@@ -58,6 +65,11 @@ func (f *proxyFlags) config() (proxy.Config, error) {
 		return c, fmt.Errorf("--masquerade-bit=%d: must be from 0 to 31", f.masqueradeBit)
 	}
 	c.MasqueradeMark = 1 << f.masqueradeBit
+	switch f.ownership {
+	case ownershipAuto, ownershipOn, ownershipOff:
+	default:
+		return c, fmt.Errorf("--table-ownership=%s: must be auto, on or off", f.ownership)
+	}
 	var err error
 	if c.NodeName, err = f.node(); err != nil {
 		return c, err
@@ -65,25 +77,20 @@ func (f *proxyFlags) config() (proxy.Config, error) {
 	if err := f.detect(&c); err != nil {
 		return c, err
 	}
-	if c.Own, err = f.own(); err != nil {
-		return c, err
-	}
 	c.NodePortAddresses, err = f.nodePorts()
 	return c, err
 }
 
-func (f *proxyFlags) own() (bool, error) {
-	switch {
-	case f.ownership == "auto":
-		return kernel.CanPersist(), nil
-	case f.ownership == "off":
+// own decides whether to own the table, which the kernel may not be able to.
+func (f *proxyFlags) own(conn *kernel.Conn) (bool, error) {
+	if f.ownership == ownershipOff {
 		return false, nil
-	case f.ownership != "on":
-		return false, fmt.Errorf("--table-ownership=%s: must be auto, on or off", f.ownership)
-	case !kernel.CanPersist():
-		return false, errors.New("--table-ownership=on: the kernel can't keep an owned table when its owner ends; that needs 6.9")
 	}
-	return true, nil
+	can, err := conn.CanPersist()
+	if err == nil && !can && f.ownership == ownershipOn {
+		err = errors.New("--table-ownership=on: this kernel can't keep an owned table when its owner ends; that needs 6.9")
+	}
+	return can, err
 }
 
 func (f *proxyFlags) node() (string, error) {

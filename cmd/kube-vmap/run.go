@@ -35,8 +35,8 @@ table in place; "kube-vmap cleanup" removes it.`,
 			if dir == "" {
 				return errors.New("--manifests is missing: where are the objects?")
 			}
-			logger.Info("start", "version", version, "node", config.NodeName, "manifests", dir, "ownsTable", config.Own)
-			a := &agent{config: config, sysctls: sysctls.Sysctls, log: logger}
+			logger.Info("start", "version", version, "node", config.NodeName, "manifests", dir)
+			a := &agent{config: config, flags: &flags, sysctls: sysctls.Sysctls, log: logger}
 			a.objects = manifests.New(dir, manifests.Options{NodeName: config.NodeName, Log: logger.WithName("manifests")})
 			return a.run(cmd.Context())
 		},

@@ -13,10 +13,6 @@ const msgDestroySetElem = 30
 // canDestroy reports whether the kernel has the destroy messages: since 6.3.
 var canDestroy = sync.OnceValue(func() bool { return kernelAtLeast(6, 3) })
 
-// CanPersist reports whether the kernel keeps an owned table when its owner ends:
-// since 6.9.
-func CanPersist() bool { return kernelAtLeast(6, 9) }
-
 // kernelAtLeast compares the running kernel's release.
 func kernelAtLeast(major, minor int) bool {
 	var u unix.Utsname
