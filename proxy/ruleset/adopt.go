@@ -78,15 +78,9 @@ func (t *Tracker) read(set string, e *nft.Element) bool {
 	}
 	switch strings.TrimSuffix(set, f.suffix) {
 	case "cluster-ips":
-		t.clusterIPs.read(e.Key.AddrAt(0, f == ipv4))
-		return true
+		return readAddress(&t.clusterIPs, f, e, clusterIPElement)
 	case "hairpin":
-		a := e.Key.AddrAt(0, f == ipv4)
-		if e.Key.AddrAt(f.addrSize(), f == ipv4) != a {
-			return false
-		}
-		t.hairpins.read(a)
-		return true
+		return readAddress(&t.hairpins, f, e, hairpinElement)
 	}
 	k := f.keyOf(&e.Key, 0)
 	if !k.Addr.IsValid() {
@@ -98,23 +92,46 @@ func (t *Tracker) read(set string, e *nft.Element) bool {
 		entry = newEntry()
 		t.have.entries[k] = entry
 	}
-	return entry.read(f, strings.TrimSuffix(set, f.suffix), e)
+	return entry.read(f, k, strings.TrimSuffix(set, f.suffix), e)
 }
 
 func newEntry() *entry { return &entry{} }
 
+// same reports whether an element is exactly one that kube-vmap writes: whoever
+// else writes may leave bytes in the padding of a key, which then is another key.
+func same(e *nft.Element, ours nft.Element) bool { return e.Key == ours.Key && e.SameContent(&ours) }
+
+func readAddress(s *addressSet, f *family, e *nft.Element, element func(netip.Addr) nft.Element) bool {
+	a := e.Key.AddrAt(0, f == ipv4)
+	if !a.IsValid() || !same(e, element(a)) {
+		return false
+	}
+	s.read(a)
+	return true
+}
+
 // read takes one element of the frontend.
-func (e *entry) read(f *family, set string, el *nft.Element) bool {
+func (e *entry) read(f *family, k model.FrontendKey, set string, el *nft.Element) bool {
+	v := key(k)
+	switch set {
+	case "backends":
+		return e.pool.readSlot(f, v, el)
+	case "local-backends":
+		return e.local.readSlot(f, v, el)
+	case "allowed-sources":
+		return e.readSource(f, v, el)
+	}
+	return el.Key == v && e.readPlain(f, set, el)
+}
+
+// readPlain takes an element whose key is the frontend and no more.
+func (e *entry) readPlain(f *family, set string, el *nft.Element) bool {
 	switch set {
 	case "services":
 		e.comment = el.Comment
 		return e.pool.readVerdict(f, false, el.Verdict)
-	case "backends":
-		return e.pool.readSlot(f, el)
 	case "local-services":
 		return el.Comment == e.comment && e.local.readVerdict(f, true, el.Verdict)
-	case "local-backends":
-		return e.local.readSlot(f, el)
 	case "external":
 		return e.readExternal(f, el)
 	case "blocked":
@@ -122,10 +139,8 @@ func (e *entry) read(f *family, set string, el *nft.Element) bool {
 	case "learn":
 		return el.Comment == e.comment && e.readLearn(el.Verdict)
 	case "firewalled":
-		e.firewall = true
-		return true
-	case "allowed-sources":
-		return e.readSource(f, el)
+		e.firewall = el.Comment == ""
+		return e.firewall
 	}
 	return false
 }
@@ -139,9 +154,9 @@ func (p *pool) readVerdict(f *family, local bool, v nft.Verdict) bool {
 	return true
 }
 
-func (p *pool) readSlot(f *family, el *nft.Element) bool {
+func (p *pool) readSlot(f *family, k nft.Value, el *nft.Element) bool {
 	slot, b := f.slotOf(&el.Key), f.backendOf(&el.Data)
-	if slot >= uint32(MaxClass) || !b.IsValid() {
+	if slot >= uint32(MaxClass) || !b.IsValid() || !same(el, slotElement(k, slot, b)) {
 		return false
 	}
 	for int(slot) >= len(p.slots) {
@@ -180,21 +195,21 @@ func (e *entry) readBlocked(v nft.Verdict) bool {
 
 func (e *entry) readLearn(v nft.Verdict) bool {
 	seconds, ok := parseLearn(v.Chain)
-	if !ok || v.Kind != nft.Goto {
+	if !ok || seconds == 0 || v.Kind != nft.Goto {
 		return false
 	}
 	e.learn = seconds
 	return true
 }
 
-func (e *entry) readSource(f *family, el *nft.Element) bool {
+func (e *entry) readSource(f *family, k nft.Value, el *nft.Element) bool {
 	off := f.addrSize() + 8
 	end := el.KeyEnd
 	if end.IsZero() {
 		end = el.Key
 	}
 	p, ok := prefixBetween(el.Key.AddrAt(off, f == ipv4), end.AddrAt(off, f == ipv4))
-	if !ok || f.keyOf(&end, 0) != f.keyOf(&el.Key, 0) {
+	if !ok || !same(el, sourceElement(k, p)) {
 		return false
 	}
 	at, _ := slices.BinarySearchFunc(e.sources, p, comparePrefixes)
