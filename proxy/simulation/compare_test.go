@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -186,7 +187,7 @@ type poolName struct {
 func (n poolName) String() string { return n.set + " " + n.FrontendKey.String() }
 
 // pools collects classes and slots.
-func pools(t *nft.Table) map[poolName]*pool {
+func pools(elements iter.Seq2[*nft.Set, *nft.Element]) map[poolName]*pool {
 	all := map[poolName]*pool{}
 	of := func(set string, k model.FrontendKey) *pool {
 		name := poolName{set, k}
@@ -195,27 +196,36 @@ func pools(t *nft.Table) map[poolName]*pool {
 		}
 		return all[name]
 	}
-	for _, s := range t.Sets {
-		for i := range s.Elements {
-			e := &s.Elements[i]
-			switch {
-			case holdsClasses(s.Name):
-				slots := strings.Replace(s.Name, "services", "backends", 1)
-				p := of(slots, frontendOf(s, &e.Key).FrontendKey)
-				_, p.class, _ = cutClass(e.Verdict.Chain)
-			case holdsSlots(s.Name):
-				at := frontendOf(s, &e.Key)
-				of(s.Name, at.FrontendKey).slots[at.slot] = backendOf(s, &e.Data)
-			}
+	for s, e := range elements {
+		switch {
+		case holdsClasses(s.Name):
+			slots := strings.Replace(s.Name, "services", "backends", 1)
+			p := of(slots, frontendOf(s, &e.Key).FrontendKey)
+			_, p.class, _ = cutClass(e.Verdict.Chain)
+		case holdsSlots(s.Name):
+			at := frontendOf(s, &e.Key)
+			of(s.Name, at.FrontendKey).slots[at.slot] = backendOf(s, &e.Data)
 		}
 	}
 	return all
 }
 
+func elementsOf(t *nft.Table) iter.Seq2[*nft.Set, *nft.Element] {
+	return func(yield func(*nft.Set, *nft.Element) bool) {
+		for _, s := range t.Sets {
+			for i := range s.Elements {
+				if !yield(s, &s.Elements[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // invariants checks what ruleset.Slots promises.
 func invariants(t *nft.Table) []string {
 	var lines []string
-	for name, p := range pools(t) {
+	for name, p := range pools(elementsOf(t)) {
 		if fault := p.fault(); fault != "" {
 			lines = append(lines, fmt.Sprintf("! %s: %s: class %d, slots %v", name, fault, p.class, p.slots))
 		}
@@ -248,9 +258,9 @@ func (p *pool) fault() string {
 
 // emptied lists the frontends that have backends but none in slot 0, of those
 // that a packet can find: it must not happen even between two transactions.
-func emptied(t *nft.Table) []string {
+func emptied(elements iter.Seq2[*nft.Set, *nft.Element]) []string {
 	var lines []string
-	for name, p := range pools(t) {
+	for name, p := range pools(elements) {
 		if p.class > 0 && len(p.slots) > 0 && !p.slots[0].IsValid() {
 			lines = append(lines, fmt.Sprintf("! %s: slot 0 is empty between transactions: %v", name, p.slots))
 		}

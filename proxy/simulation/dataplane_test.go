@@ -76,7 +76,7 @@ func (d *dataplane) Commit(tx *nft.Transaction) (kernel.Result, error) {
 	}
 	result, err := d.commit(tx)
 	if err == nil {
-		d.violations = append(d.violations, emptied(d.memory.copy())...)
+		d.violations = append(d.violations, emptied(d.memory.elements)...)
 	}
 	if err == nil && f == uncertainAfter {
 		return kernel.Result{}, fmt.Errorf("%w: %w", kernel.ErrUncertain, errInjected)

@@ -423,3 +423,14 @@ func (m *memory) copy() *nft.Table {
 	}
 	return t
 }
+
+// elements are all elements, in no order.
+func (m *memory) elements(yield func(*nft.Set, *nft.Element) bool) {
+	for _, s := range m.table.sets {
+		for _, e := range s.elements {
+			if !yield(s.definition, &e) {
+				return
+			}
+		}
+	}
+}
