@@ -39,7 +39,9 @@ func TestFloodFailures(t *testing.T) {
 	for flood.Report().Opened < 10 {
 		time.Sleep(time.Millisecond)
 	}
-	server.Close()
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
 	for flood.Report().Failed < 20 {
 		time.Sleep(time.Millisecond)
 	}
@@ -96,7 +98,9 @@ func TestHoldBreaks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		old.Close()
+		if err := old.Close(); err != nil {
+			t.Fatal(err)
+		}
 		if p == TCP {
 			if r := hold.Wait(); r.Failed != 1 {
 				t.Errorf("TCP: %s; want 1 failed", r)

@@ -110,8 +110,7 @@ func (h *Host) converse(opts HoldOptions) (*conversation, error) {
 		return nil, err
 	}
 	c := &conversation{opts: opts, conn: conn, in: bufio.NewReader(conn)}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
+	if opts.Protocol == TCP {
 		err = c.hear()
 	} else {
 		err = c.ping()
@@ -144,7 +143,9 @@ func (c *conversation) run(ctx context.Context) {
 
 // ping sends a line; TCP servers echo it, UDP servers answer with their own.
 func (c *conversation) ping() error {
-	c.conn.SetDeadline(time.Now().Add(c.opts.Timeout))
+	if err := c.conn.SetDeadline(time.Now().Add(c.opts.Timeout)); err != nil {
+		return err
+	}
 	if _, err := c.conn.Write([]byte("?\n")); err != nil {
 		return err
 	}

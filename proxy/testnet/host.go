@@ -102,9 +102,8 @@ func onThread(f func() error) error {
 	if err != nil {
 		return fmt.Errorf("get the thread's namespace: %w", err)
 	}
-	defer origin.Close()
 	defer func() {
-		if err := netns.Set(origin); err != nil {
+		if err := errors.Join(netns.Set(origin), origin.Close()); err != nil {
 			// A thread in the wrong namespace would be handed to any goroutine.
 			panic(fmt.Sprintf("testnet: return to the thread's namespace: %v", err))
 		}

@@ -134,10 +134,10 @@ func (h *Host) probeSocket(p Protocol, dst netip.AddrPort, opts ProbeOptions) (a
 	}
 	defer conn.Close()
 	a := answer{source: addrPortOf(conn.LocalAddr())}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		tcp.SetLinger(0) // leaves no TIME_WAIT behind
-	} else if err := send(conn, []byte("?\n")); err != nil {
-		return a, err
+	if p == UDP {
+		if err := send(conn, []byte("?\n")); err != nil {
+			return a, err
+		}
 	}
 	a.line, err = bufio.NewReader(conn).ReadBytes('\n')
 	return a, err
@@ -152,7 +152,7 @@ func send(conn net.Conn, packet []byte) error {
 	return nil
 }
 
-// dial opens a socket with the deadline of the options.
+// dial opens a socket with the deadline of the options, which a reset closes.
 func (h *Host) dial(p Protocol, dst netip.AddrPort, opts ProbeOptions) (net.Conn, error) {
 	d := net.Dialer{Deadline: time.Now().Add(opts.Timeout)}
 	d.SetMultipathTCP(false)
@@ -172,7 +172,14 @@ func (h *Host) dial(p Protocol, dst netip.AddrPort, opts ProbeOptions) (net.Conn
 	if err != nil {
 		return nil, err
 	}
-	return conn, conn.SetDeadline(d.Deadline)
+	err = conn.SetDeadline(d.Deadline)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		err = errors.Join(err, tcp.SetLinger(0)) // leaves no TIME_WAIT behind
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
 // hearAllErrors makes a socket that is no TCP socket report each ICMP error;

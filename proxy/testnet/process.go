@@ -28,15 +28,20 @@ func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
 	started := make(chan error)
 	// The kernel sends the death signal when the thread that started the child
 	// ends: this goroutine keeps its thread until the child is gone.
-	go h.Do(func() error {
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			p.err = cmd.Wait()
-			close(p.done)
+	go func() {
+		err := h.Do(func() error {
+			err := cmd.Start()
+			if err == nil {
+				started <- nil
+				p.err = cmd.Wait()
+				close(p.done)
+			}
+			return err
+		})
+		if err != nil {
+			started <- err
 		}
-		return err
-	})
+	}()
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s on %s: %w", cmd.Path, h.name, err)
 	}

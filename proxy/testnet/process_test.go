@@ -98,7 +98,7 @@ func TestKilled(t *testing.T) {
 	if err := victim.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	victim.Wait()
+	_ = victim.Wait() // tells that it was killed
 	child, err := strconv.Atoi(pid)
 	if err != nil {
 		t.Fatal(err)

@@ -146,7 +146,7 @@ func (s *Server) listenSCTP(h *Host, at netip.AddrPort) error {
 				continue
 			}
 			s.hits.Add(1)
-			conn.WriteTo(s.initAck(init, from).marshal(), from)
+			conn.WriteTo(s.initAck(init, from).marshal(), from) //nolint:errcheck // the client sees that nothing comes
 		}
 	})
 	return nil
@@ -180,12 +180,14 @@ func (h *Host) probeSCTP(dst netip.AddrPort, opts ProbeOptions) (answer, error) 
 	if err != nil {
 		return answer{}, err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nothing is lost
 	local, _ := netip.AddrFromSlice(conn.LocalAddr().(*net.IPAddr).IP)
 	a := answer{source: netip.AddrPortFrom(local.Unmap(), port)}
 
 	init := sctpPacket{SourcePort: port, DestPort: dst.Port(), Type: chunkInit, InitiateTag: randomTag()}
-	conn.SetDeadline(time.Now().Add(opts.Timeout))
+	if err := conn.SetDeadline(time.Now().Add(opts.Timeout)); err != nil {
+		return a, err
+	}
 	if err := send(conn, init.marshal()); err != nil {
 		return a, err
 	}

@@ -153,11 +153,13 @@ func (s *Server) listenTCP(h *Host, at netip.AddrPort) error {
 
 // talk tells a client the line and then echoes until the client is gone.
 func (s *Server) talk(conn *net.TCPConn) {
-	conn.SetLinger(0) // leaves no TIME_WAIT behind
 	if !s.hold(conn) {
 		return
 	}
 	defer s.letGo(conn)
+	if err := conn.SetLinger(0); err != nil { // leaves no TIME_WAIT behind
+		return
+	}
 	client := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 	if _, err := conn.Write(greeting(s.name, client)); err != nil {
 		return
@@ -190,7 +192,7 @@ func (s *Server) listenUDP(h *Host, at netip.AddrPort) error {
 			}
 			if err == nil {
 				s.hits.Add(1)
-				conn.WriteToUDPAddrPort(greeting(s.name, client), client)
+				conn.WriteToUDPAddrPort(greeting(s.name, client), client) //nolint:errcheck // the client sees that nothing comes
 			}
 		}
 	})
@@ -205,10 +207,10 @@ func (s *Server) listenHTTP(h *Host, at netip.AddrPort) error {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.hits.Add(1)
 		client, _ := netip.ParseAddrPort(r.RemoteAddr)
-		w.Write(greeting(s.name, client))
+		w.Write(greeting(s.name, client)) //nolint:errcheck // the client sees that nothing comes
 	})}
 	s.hold(server)
-	s.tasks.Go(func() { server.Serve(ln) })
+	s.tasks.Go(func() { server.Serve(ln) }) //nolint:errcheck // ends when it is closed
 	return nil
 }
 
