@@ -273,7 +273,8 @@ func (c *change) serves(b model.Backend) bool {
 func (pl *planner) addresses() {
 	p := pl.plan
 	p.clusterIPs, p.hairpins = pl.clusterIPs.diff(), pl.hairpins.diff()
-	for f, s := range p.structure.sets {
+	for _, f := range pl.opts.families() {
+		s := p.structure.sets[f]
 		pl.addressSet(f, s.clusterIPs, &p.clusterIPs, clusterIPElement)
 		pl.addressSet(f, s.hairpin, &p.hairpins, hairpinElement)
 	}

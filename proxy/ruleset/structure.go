@@ -79,7 +79,8 @@ func (pl *planner) reload(changes []change) {
 	load(pl.have.entries, p.entries)
 	load(p.entries, nil)
 	p.clusterIPs, p.hairpins = pl.clusterIPs.additions(), pl.hairpins.additions()
-	for f, s := range p.structure.sets {
+	for _, f := range pl.opts.families() {
+		s := p.structure.sets[f]
 		s.clusterIPs.Elements = addressElements(f, pl.clusterIPs.union(), clusterIPElement)
 		s.hairpin.Elements = addressElements(f, pl.hairpins.union(), hairpinElement)
 		for _, set := range s.ofServices() {
