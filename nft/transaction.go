@@ -2,6 +2,7 @@ package nft
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 )
 
@@ -293,4 +294,17 @@ func (op *Operation) lines(table string) []string {
 		lines[i] = fmt.Sprintf("%s %s { %s }", head, op.Set.Name, text)
 	}
 	return lines
+}
+
+// ElementChanges is by how many elements each set grows, or shrinks, by adds and
+// deletes.
+func (tx *Transaction) ElementChanges() iter.Seq2[*Set, int] {
+	return func(yield func(*Set, int) bool) {
+		for i := range tx.elements {
+			ch := &tx.elements[i]
+			if !yield(ch.set, len(ch.adds)-len(ch.deletesFirst)-len(ch.deletesLast)) {
+				return
+			}
+		}
+	}
 }

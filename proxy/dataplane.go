@@ -21,42 +21,49 @@ type Dataplane interface {
 
 var _ Dataplane = (*kernel.Conn)(nil)
 
+// adopted is what was read of the table besides what the tracker knows.
+type adopted struct {
+	generation uint32
+	elements   map[string]int // of each set, how many
+}
+
 // adopt makes the tracker begin from the kernel's table. It reads again while
 // others write.
-func adopt(dp Dataplane, t *ruleset.Tracker) error {
+func adopt(dp Dataplane, t *ruleset.Tracker) (a adopted, err error) {
 	const tries = 100 // each is a moment in which another program wrote
-	var err error
 	for range tries {
 		var whole bool
-		if whole, err = tryAdopt(dp, t); whole || err != nil {
-			return err
+		if a, whole, err = tryAdopt(dp, t); whole || err != nil {
+			return a, err
 		}
 	}
-	return kernel.ErrInterrupted
+	return a, kernel.ErrInterrupted
 }
 
 // tryAdopt reads once. whole is false if the table changed meanwhile.
-func tryAdopt(dp Dataplane, t *ruleset.Tracker) (whole bool, err error) {
+func tryAdopt(dp Dataplane, t *ruleset.Tracker) (a adopted, whole bool, err error) {
 	table := t.Options().Table
 	snapshot, err := dp.ReadStructure(table, ruleset.IsFixed)
 	if err != nil {
-		return false, err
+		return a, false, err
 	}
 	t.Adopt(snapshot.Table)
+	a = adopted{generation: snapshot.Generation, elements: map[string]int{}}
 	if snapshot.Table == nil {
-		return true, nil
+		return a, true, nil
 	}
 	for _, set := range t.SetsToRead() {
 		generation, err := dp.ReadSet(table, set, func(e *nft.Element) error {
 			t.Read(set.Name, e)
+			a.elements[set.Name]++
 			return nil
 		})
 		switch {
 		case isInterrupted(err) || err == nil && generation != snapshot.Generation:
-			return false, nil
+			return a, false, nil
 		case err != nil:
-			return false, err
+			return a, false, err
 		}
 	}
-	return true, nil
+	return a, true, nil
 }

@@ -16,6 +16,7 @@ type inbox struct {
 	update  model.Update
 	waiting int // sources that have not delivered everything yet
 	poke    chan struct{}
+	queued  func() // told of each update; may be nil
 }
 
 func newInbox() *inbox { return &inbox{poke: make(chan struct{}, 1)} }
@@ -38,6 +39,9 @@ func (b *inbox) Apply(u model.Update) {
 	b.mu.Lock()
 	merge(&b.update, &u)
 	b.mu.Unlock()
+	if b.queued != nil {
+		b.queued()
+	}
 	b.signal()
 }
 
@@ -56,6 +60,13 @@ func (b *inbox) signal() {
 	case b.poke <- struct{}{}:
 	default:
 	}
+}
+
+// complete reports whether every source has delivered everything it had.
+func (b *inbox) complete() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waiting == 0
 }
 
 // take empties the inbox. synced reports whether every source has delivered

@@ -27,6 +27,8 @@ type Proxy struct {
 	watcher   Watcher
 	complete  []func()
 
+	instruments Instruments
+
 	inbox   *inbox
 	calls   chan call
 	foreign chan foreign
@@ -40,11 +42,13 @@ type loop struct {
 	locality ruleset.Locality
 	dirty    map[model.ServiceName]struct{}
 
-	adopted bool // the tracker knows what the kernel has
-	synced  bool // the table was complete once
-	monitor *kernel.Monitor
+	adopted    bool   // the tracker knows what the kernel has
+	synced     bool   // the table was complete once
+	generation uint32 // of the ruleset when it was last read or written
+	monitor    *kernel.Monitor
 
 	quarantine quarantine
+	tally      tally
 
 	retry    backoff
 	last     time.Time     // end of the last step
@@ -62,12 +66,14 @@ type call struct {
 func New(config Config, dataplane Dataplane, log logr.Logger, sources ...source.Source) *Proxy {
 	p := &Proxy{
 		config: config, log: log, sources: sources, dataplane: dataplane,
-		inbox: newInbox(), calls: make(chan call), foreign: make(chan foreign),
+		instruments: defaultInstruments(),
+		inbox:       newInbox(), calls: make(chan call), foreign: make(chan foreign),
 		loop: loop{
 			cluster: newCluster(),
 			dirty:   map[model.ServiceName]struct{}{},
 
 			quarantine: newQuarantine(),
+			tally:      newTally(),
 			retry:      backoff{first: 5 * time.Millisecond, most: time.Second},
 		},
 	}
@@ -189,6 +195,9 @@ func (p *Proxy) pause(ctx context.Context) bool {
 
 // step takes what has come and brings the table up to date.
 func (p *Proxy) step() {
+	if p.inbox.complete() {
+		p.instruments.Health.Began(time.Now())
+	}
 	update, complete := p.inbox.take()
 	p.apply(&update)
 	if !complete {
@@ -203,22 +212,36 @@ func (p *Proxy) step() {
 	}
 	p.retry.reset()
 	p.quarantine.settle()
-	if !p.synced {
-		p.synced = true
-		for _, do := range p.complete {
-			go do()
-		}
-		p.log.Info("table is complete", "table", p.config.Table, "services", len(p.cluster.services),
-			"elements", report.elements, "took", report.total().String())
+	p.noteSynced(report)
+	switch {
+	case !p.synced:
+		p.completed(report)
+	case report.read > 0 && report.transactions > 0:
+		p.instruments.Metrics.Repair()
+		p.log.Info("table repaired", "operations", report.operations, "took", report.total().String())
 	}
 	report.log(p.log)
+}
+
+// completed says that the table is complete for the first time.
+func (p *Proxy) completed(r *report) {
+	p.synced = true
+	for _, do := range p.complete {
+		go do()
+	}
+	p.log.Info("table is complete", "table", p.config.Table, "services", len(p.cluster.services),
+		"elements", r.elements, "took", r.total().String())
+	p.instruments.Events.Event(p.nodeRef(), Normal, reasonStarted, fmt.Sprintf(
+		"kube-vmap serves %d Services by the nftables table inet %s", len(p.cluster.services), p.config.Table))
 }
 
 // failed makes the next step read the table, and finds out whom the failure is
 // due to.
 func (p *Proxy) failed(err error) {
 	p.adopted = false
+	p.instruments.Metrics.SyncFailed()
 	if name, aside := p.blame(err); aside {
+		p.instruments.Events.Event(serviceRef(name), Warning, reasonRefused, err.Error())
 		p.log.Error(err, "the kernel refuses a service: it is quarantined until its objects change", "service", name.String())
 		p.retry.reset()
 	}
@@ -232,11 +255,8 @@ func (p *Proxy) apply(u *model.Update) {
 		p.dirty[name] = struct{}{}
 		p.quarantine.release(name)
 	}
-	for ref, problems := range u.Problems {
-		for _, problem := range problems {
-			p.log.Info("quarantined", "object", ref.String(), "problem", problem.String())
-		}
-	}
+	p.noteUpdate(u)
+	p.noteHealthPorts(touched)
 	if host {
 		p.hostChanged()
 	}
@@ -253,6 +273,7 @@ func (p *Proxy) hostChanged() {
 		return
 	}
 	p.locality = locality
+	p.instruments.Ports.SetNodeAddrs(locality.NodePortAddrs)
 	p.markAll()
 }
 

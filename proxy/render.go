@@ -23,8 +23,18 @@ func Render(config Config, u model.Update) *nft.Table {
 // ReadFrontends reads what the kernel has for each frontend.
 func ReadFrontends(config Config, dp Dataplane) ([]ruleset.FrontendStatus, error) {
 	t := ruleset.NewTracker(config.options(newCluster()))
-	if err := adopt(dp, t); err != nil {
+	if _, err := adopt(dp, t); err != nil {
 		return nil, err
 	}
 	return t.List(), nil
+}
+
+// SetNames are the names of all sets and maps that a table may have.
+func SetNames() []string {
+	config := DefaultConfig()
+	var names []string
+	for _, s := range Render(config, model.Update{}).Sets {
+		names = append(names, s.Name)
+	}
+	return names
 }

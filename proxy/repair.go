@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
@@ -10,6 +11,7 @@ import (
 // Watcher listens for commits of other processes that change the table.
 type Watcher interface {
 	Watch(table string) (*kernel.Monitor, error)
+	Generation() (kernel.Generation, error)
 }
 
 // RepairForeignChanges makes the loop read the table and put it right when
@@ -35,6 +37,11 @@ func (p *Proxy) watch(ctx context.Context) {
 		return
 	}
 	p.monitor = m
+	// Whatever was committed before anybody listened is not told.
+	if g, err := p.watcher.Generation(); err != nil || g.ID != p.generation {
+		p.adopted = false
+		p.retry.in(0)
+	}
 	go func() {
 		for {
 			commit, err := m.Next(ctx)
@@ -74,6 +81,10 @@ func (p *Proxy) foreignChange(f foreign) {
 	case f.commit.Missed:
 		p.log.Info("too many changes of other processes to follow, will read the table")
 	default:
+		p.instruments.Metrics.ForeignChange(f.commit.Process)
+		p.instruments.Events.Event(p.nodeRef(), Warning, reasonForeign, fmt.Sprintf(
+			"process %q (pid %d) changed the nftables table inet %s, which is being repaired",
+			f.commit.Process, f.commit.PID, p.config.Table))
 		p.log.Info("another process changed the table, will repair it",
 			"process", f.commit.Process, "pid", f.commit.PID, "generation", f.commit.ID)
 	}

@@ -24,9 +24,11 @@ func (p *Proxy) sync() (*report, error) {
 	r := &report{}
 	if !p.adopted {
 		start := time.Now()
-		if err := adopt(p.dataplane, p.tracker); err != nil {
+		read, err := adopt(p.dataplane, p.tracker)
+		if err != nil {
 			return r, fmt.Errorf("read table %s: %w", p.config.Table, err)
 		}
+		p.tally.elements, p.generation = read.elements, read.generation
 		p.adopted = true
 		p.markAll()
 		r.read = time.Since(start)
@@ -69,7 +71,9 @@ func (p *Proxy) chunks() []serviceChunk {
 func (p *Proxy) syncChunk(r *report, names []model.ServiceName, last bool) error {
 	start := time.Now()
 	for i := 0; i < len(names); i++ {
-		affected := p.tracker.Set(names[i], p.desire(names[i]))
+		desired := p.desire(names[i])
+		affected := p.tracker.Set(names[i], desired)
+		p.noteDesired(names[i], &desired)
 		for _, name := range affected {
 			if !slices.Contains(names, name) && !p.quarantine.has(name) {
 				names = append(names, name)
@@ -128,6 +132,10 @@ func (p *Proxy) send(tx *nft.Transaction) (kernel.Result, error) {
 		}
 	}
 	result, err := p.dataplane.Commit(tx)
+	p.noteTransaction(tx, result, err)
+	if result.Generation != 0 {
+		p.generation = result.Generation
+	}
 	if err != nil {
 		return result, fmt.Errorf("commit: %w", err)
 	}

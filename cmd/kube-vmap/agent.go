@@ -9,6 +9,8 @@ import (
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/conntrack"
+	"github.com/kube-vmap/kube-vmap/proxy/health"
+	"github.com/kube-vmap/kube-vmap/proxy/metrics"
 	"github.com/kube-vmap/kube-vmap/proxy/source"
 	"github.com/kube-vmap/kube-vmap/proxy/source/hostaddrs"
 )
@@ -18,7 +20,9 @@ type agent struct {
 	config  proxy.Config
 	flags   *proxyFlags
 	sysctls conntrack.Sysctls
+	serve   serveFlags
 	objects source.Source
+	events  proxy.Recorder
 	log     logr.Logger
 }
 
@@ -39,9 +43,39 @@ func (a *agent) run(ctx context.Context) (err error) {
 	p := proxy.New(a.config, writer, a.log, a.objects, hostaddrs.New(hostaddrs.Options{Log: a.log.WithName("hostaddrs")}))
 	p.EnforceBindings(reader)
 	p.RepairForeignChanges(writer)
-	p.CleanFlows(conntrack.New(conntrack.Options{Log: a.log.WithName("conntrack")}))
+	measured := metrics.New(metrics.Options{Version: version, Revision: revision(), Sets: proxy.SetNames()})
+	p.CleanFlows(conntrack.New(conntrack.Options{
+		Log: a.log.WithName("conntrack"), OnDeleted: func(n int) { measured.ConntrackDeleted(n) },
+	}))
+	servers := a.instrument(p, measured)
 	p.WhenComplete(a.applySysctls) // they exist once a table uses conntrack
-	return p.Run(ctx)
+	return runBoth(ctx, p.Run, servers.Run)
+}
+
+// instrument connects the proxy with its metrics, health and events.
+func (a *agent) instrument(p *proxy.Proxy, measured *metrics.Metrics) *health.Servers {
+	state := health.NewState(health.DefaultTimeout)
+	servers := health.New(health.Options{
+		State: state, HealthzAddress: a.serve.healthz, MetricsAddress: a.serve.metrics, BindHardFail: a.serve.hardFail,
+		Metrics:   measured.Handler(func(err error) { a.log.Error(err, "collect metrics") }),
+		Configz:   func() any { return a.config },
+		Profiling: a.serve.profiling, Probes: measured, BindFailed: p.BindFailed, Log: a.log.WithName("health"),
+	})
+	p.Instrument(proxy.Instruments{Metrics: measured, Health: state, Ports: servers, Events: a.events})
+	return servers
+}
+
+// runBoth runs two until the context or one of them ends, and waits for both.
+func runBoth(ctx context.Context, a, b func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 2)
+	for _, run := range []func(context.Context) error{a, b} {
+		go func() { ended <- run(ctx) }()
+	}
+	first := <-ended
+	cancel()
+	return errors.Join(first, <-ended)
 }
 
 func (a *agent) applySysctls() {

@@ -13,6 +13,7 @@ func runCommand() *cobra.Command {
 		flags   proxyFlags
 		log     logFlags
 		sysctls sysctlFlags
+		serve   serveFlags
 		dir     string
 	)
 	cmd := &cobra.Command{
@@ -36,7 +37,7 @@ table in place; "kube-vmap cleanup" removes it.`,
 				return errors.New("--manifests is missing: where are the objects?")
 			}
 			logger.Info("start", "version", version, "node", config.NodeName, "manifests", dir)
-			a := &agent{config: config, flags: &flags, sysctls: sysctls.Sysctls, log: logger}
+			a := &agent{config: config, flags: &flags, sysctls: sysctls.Sysctls, serve: serve, log: logger}
 			a.objects = manifests.New(dir, manifests.Options{NodeName: config.NodeName, Log: logger.WithName("manifests")})
 			return a.run(cmd.Context())
 		},
@@ -44,6 +45,7 @@ table in place; "kube-vmap cleanup" removes it.`,
 	flags.register(cmd.Flags())
 	log.register(cmd.Flags())
 	sysctls.register(cmd.Flags())
+	serve.register(cmd.Flags())
 	cmd.Flags().StringVar(&dir, "manifests", "", "directory of manifests to serve instead of a cluster's objects")
 	return cmd
 }

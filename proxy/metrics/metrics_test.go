@@ -80,7 +80,7 @@ func feed(m *metrics.Metrics) {
 	m.ForeignChange("nft")
 	m.Quarantined(6)
 	m.Conflicts(8)
-	m.ConntrackDeleted(metrics.IPv4, 9)
+	m.ConntrackDeleted(9)
 	m.AffinityBindings(metrics.IPv4, 10, 100)
 	m.AffinityBindings(metrics.IPv6, 100, 100)
 	m.Ready(true)
@@ -123,7 +123,7 @@ func TestEachMethodReachesItsMetric(t *testing.T) {
 		`kube_vmap_foreign_changes_total{process="nft"} 1`,
 		`kube_vmap_quarantined_objects 6`,
 		`kube_vmap_conflicts 8`,
-		`kube_vmap_conntrack_deleted_total{ip_family="IPv4"} 9`,
+		`kube_vmap_conntrack_deleted_total 9`,
 		`kube_vmap_affinity_bindings{ip_family="IPv4"} 10`,
 		`kube_vmap_affinity_bindings_limit{ip_family="IPv4"} 100`,
 		`kube_vmap_affinity_full_total{ip_family="IPv4"} 0`,
@@ -166,7 +166,7 @@ func TestObservationsAllocateNothing(t *testing.T) {
 		m.Phase(metrics.Compute, time.Microsecond)
 		m.Transaction(metrics.Committed, 2)
 		m.Elements("backends4", 5)
-		m.ConntrackDeleted(metrics.IPv6, 1)
+		m.ConntrackDeleted(1)
 		m.AffinityBindings(metrics.IPv4, 1, 2)
 		m.Ready(true)
 	})

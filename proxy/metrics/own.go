@@ -21,7 +21,7 @@ type own struct {
 	quarantined prometheus.Gauge
 	conflicts   prometheus.Gauge
 
-	conntrackDeleted [families]prometheus.Counter
+	conntrackDeleted prometheus.Counter
 	bindings         [families]prometheus.Gauge
 	bindingsLimit    [families]prometheus.Gauge
 	affinityFull     [families]prometheus.Counter
@@ -87,10 +87,9 @@ func (o *own) registerElements(r prometheus.Registerer, sets []string) {
 
 func (o *own) registerByFamily(r prometheus.Registerer) {
 	label := []string{"ip_family"}
-	conntrack := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "kube_vmap_conntrack_deleted_total",
-		Help: "Conntrack entries that were deleted because their backend no longer serves, or none did before.",
-	}, label)
+	o.conntrackDeleted = counter("kube_vmap_conntrack_deleted_total",
+		"Conntrack entries that were deleted because their backend no longer serves, or none did before.")
+	r.MustRegister(o.conntrackDeleted)
 	bindings := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "kube_vmap_affinity_bindings",
 		Help: "Session-affinity bindings of clients to backends, when they were last counted.",
@@ -103,9 +102,8 @@ func (o *own) registerByFamily(r prometheus.Registerer) {
 		Name: "kube_vmap_affinity_full_total",
 		Help: "Times the map of bindings was found full: connections of new clients are then balanced without affinity.",
 	}, label)
-	r.MustRegister(conntrack, bindings, limit, full)
+	r.MustRegister(bindings, limit, full)
 	for f := range IPFamily(families) {
-		o.conntrackDeleted[f] = conntrack.WithLabelValues(f.String())
 		o.bindings[f] = bindings.WithLabelValues(f.String())
 		o.bindingsLimit[f] = limit.WithLabelValues(f.String())
 		o.affinityFull[f] = full.WithLabelValues(f.String())
@@ -145,7 +143,7 @@ func (o *own) Quarantined(objects int) { o.quarantined.Set(float64(objects)) }
 func (o *own) Conflicts(frontends int) { o.conflicts.Set(float64(frontends)) }
 
 // ConntrackDeleted counts conntrack entries that were deleted.
-func (o *own) ConntrackDeleted(f IPFamily, n int) { o.conntrackDeleted[f].Add(float64(n)) }
+func (o *own) ConntrackDeleted(n int) { o.conntrackDeleted.Add(float64(n)) }
 
 // AffinityBindings tells the result of counting the bindings, of which the map
 // holds limit at most.

@@ -1,0 +1,59 @@
+package proxy
+
+import (
+	"github.com/kube-vmap/kube-vmap/proxy/health"
+	"github.com/kube-vmap/kube-vmap/proxy/model"
+)
+
+// EventKind is the type of a Kubernetes event.
+type EventKind string
+
+// The kinds of events.
+const (
+	Normal  EventKind = "Normal"
+	Warning EventKind = "Warning"
+)
+
+// Reasons of events.
+const (
+	reasonQuarantined  = "Quarantined"      // a field can't be used
+	reasonRefused      = "RefusedByKernel"  // the kernel does not take the service
+	reasonConflict     = "FrontendConflict" // an older service has the frontend
+	reasonForeign      = "ForeignChange"    // another process changed the table
+	reasonStarted      = "Started"
+	reasonHealthPort   = "FailedToStartServiceHealthcheck"
+	reasonListenFailed = "FailedToListen"
+)
+
+// Recorder tells people of events on objects. Its methods return at once and may
+// be called from any goroutine.
+type Recorder interface {
+	// Event records that something happened to, or because of, the object. The
+	// message is a sentence without a full stop.
+	Event(object model.ObjectRef, kind EventKind, reason, message string)
+}
+
+// noEvents is a Recorder where there is no API.
+type noEvents struct{}
+
+func (noEvents) Event(model.ObjectRef, EventKind, string, string) {}
+
+func serviceRef(name model.ServiceName) model.ObjectRef {
+	return model.ObjectRef{Kind: "Service", Namespace: name.Namespace, Name: name.Name}
+}
+
+// nodeRef is this node, on which events about the proxy itself are recorded.
+func (p *Proxy) nodeRef() model.ObjectRef {
+	return model.ObjectRef{Kind: "Node", Name: p.config.NodeName}
+}
+
+// BindFailed records that an address could not be bound: on the Service whose
+// health-check node port it is, else on the node. It may be called from any
+// goroutine.
+func (p *Proxy) BindFailed(e *health.BindError) {
+	if e.Service != (model.ServiceName{}) {
+		p.instruments.Events.Event(serviceRef(e.Service), Warning, reasonHealthPort, e.Error())
+		return
+	}
+	p.instruments.Events.Event(p.nodeRef(), Warning, reasonListenFailed, e.Error())
+}
