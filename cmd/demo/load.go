@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -181,7 +180,7 @@ func (s *stage) finish(l *load) uint64 {
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
-		return errors.New("interrupted")
+		return ctx.Err()
 	case <-time.After(d):
 		return nil
 	}
