@@ -42,6 +42,15 @@ func serviceRef(name model.ServiceName) model.ObjectRef {
 	return model.ObjectRef{Kind: "Service", Namespace: name.Namespace, Name: name.Name}
 }
 
+// record records an event in the loop's goroutine, with the UID of a Service, by
+// which kubectl finds the Service's events.
+func (p *Proxy) record(object model.ObjectRef, kind EventKind, reason, message string) {
+	if svc := p.cluster.services[model.ServiceName{Namespace: object.Namespace, Name: object.Name}]; svc != nil && object.Kind == "Service" {
+		object.UID = svc.UID
+	}
+	p.instruments.Events.Event(object, kind, reason, message)
+}
+
 // nodeRef is this node, on which events about the proxy itself are recorded.
 func (p *Proxy) nodeRef() model.ObjectRef {
 	return model.ObjectRef{Kind: "Node", Name: p.config.NodeName}

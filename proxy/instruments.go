@@ -113,7 +113,7 @@ func (p *Proxy) noteUpdate(u *model.Update) {
 	for ref, problems := range u.Problems {
 		for _, problem := range problems {
 			p.log.Info("quarantined", "object", ref.String(), "problem", problem.String())
-			p.instruments.Events.Event(ref, Warning, reasonQuarantined, problem.String())
+			p.record(ref, Warning, reasonQuarantined, problem.String())
 		}
 	}
 }
@@ -170,7 +170,7 @@ func (p *Proxy) noteConflicts(name model.ServiceName) {
 		}
 		message := fmt.Sprintf("%s belongs to the older Service %s; give one of the two another address or port", c.Key, c.Winner)
 		p.log.Info("conflict", "service", name.String(), "frontend", c.Key.String(), "winner", c.Winner.String())
-		p.instruments.Events.Event(serviceRef(name), Warning, reasonConflict, message)
+		p.record(serviceRef(name), Warning, reasonConflict, message)
 	}
 	if len(now) == 0 {
 		delete(p.tally.conflicts, name)

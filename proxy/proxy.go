@@ -231,7 +231,7 @@ func (p *Proxy) completed(r *report) {
 	}
 	p.log.Info("table is complete", "table", p.config.Table, "services", len(p.cluster.services),
 		"elements", r.elements, "took", r.total().String())
-	p.instruments.Events.Event(p.nodeRef(), Normal, reasonStarted, fmt.Sprintf(
+	p.record(p.nodeRef(), Normal, reasonStarted, fmt.Sprintf(
 		"kube-vmap serves %d Services by the nftables table inet %s", len(p.cluster.services), p.config.Table))
 }
 
@@ -241,7 +241,7 @@ func (p *Proxy) failed(err error) {
 	p.adopted = false
 	p.instruments.Metrics.SyncFailed()
 	if name, aside := p.blame(err); aside {
-		p.instruments.Events.Event(serviceRef(name), Warning, reasonRefused, err.Error())
+		p.record(serviceRef(name), Warning, reasonRefused, err.Error())
 		p.log.Error(err, "the kernel refuses a service: it is quarantined until its objects change", "service", name.String())
 		p.retry.reset()
 	}

@@ -82,7 +82,7 @@ func (p *Proxy) foreignChange(f foreign) {
 		p.log.Info("too many changes of other processes to follow, will read the table")
 	default:
 		p.instruments.Metrics.ForeignChange(f.commit.Process)
-		p.instruments.Events.Event(p.nodeRef(), Warning, reasonForeign, fmt.Sprintf(
+		p.record(p.nodeRef(), Warning, reasonForeign, fmt.Sprintf(
 			"process %q (pid %d) changed the nftables table inet %s, which is being repaired",
 			f.commit.Process, f.commit.PID, p.config.Table))
 		p.log.Info("another process changed the table, will repair it",

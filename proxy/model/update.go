@@ -19,6 +19,7 @@ type ObjectRef struct {
 	Kind      string // "Service", "EndpointSlice", "Node", "ServiceCIDR"
 	Namespace string
 	Name      string
+	UID       string // set in events only, where it is known
 }
 
 func (r ObjectRef) String() string {
