@@ -1,6 +1,7 @@
 package source
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -32,6 +33,44 @@ func NewLedger() *Ledger {
 	}
 }
 
+// Object is what one API object says, as the proxy sees it.
+type Object struct {
+	Ref model.ObjectRef
+
+	// Value is a *model.Service, a *model.EndpointSlice, a *model.Node, or the
+	// []netip.Prefix of a ServiceCIDR; nil if the proxy does not take the object,
+	// or it is gone.
+	Value    any
+	Problems []model.Problem
+}
+
+// The kinds of objects that sources read.
+const (
+	KindService       = "Service"
+	KindEndpointSlice = "EndpointSlice"
+	KindNode          = "Node"
+	KindServiceCIDR   = "ServiceCIDR"
+)
+
+// Set says what an object is now, whatever its kind.
+func (l *Ledger) Set(o Object) {
+	switch o.Ref.Kind {
+	case KindService:
+		s, _ := o.Value.(*model.Service)
+		l.SetService(model.ServiceName{Namespace: o.Ref.Namespace, Name: o.Ref.Name}, s)
+	case KindEndpointSlice:
+		s, _ := o.Value.(*model.EndpointSlice)
+		l.SetSlice(model.SliceName{Namespace: o.Ref.Namespace, Name: o.Ref.Name}, s)
+	case KindNode:
+		n, _ := o.Value.(*model.Node)
+		l.SetNode(n)
+	case KindServiceCIDR:
+		ranges, _ := o.Value.([]netip.Prefix)
+		l.SetServiceCIDR(o.Ref.Name, ranges)
+	}
+	l.SetProblems(o.Ref, o.Problems)
+}
+
 // SetService says what a Service is now; nil if there is none.
 func (l *Ledger) SetService(name model.ServiceName, s *model.Service) {
 	set(l.services, &l.pending.Services, name, s, sameService)
@@ -52,24 +91,54 @@ func (l *Ledger) SetNode(n *model.Node) {
 
 // SetServiceCIDR says which ranges a ServiceCIDR has now; none if it is gone.
 func (l *Ledger) SetServiceCIDR(name string, ranges []netip.Prefix) {
-	l.cidrsDirty = true
 	if len(ranges) == 0 {
 		delete(l.ranges, name)
-		return
+	} else {
+		l.ranges[name] = ranges
 	}
-	l.ranges[name] = ranges
+	l.TellServiceCIDRs()
 }
 
-// SetServiceCIDRs says which ServiceCIDRs there are in all, by name.
-func (l *Ledger) SetServiceCIDRs(ranges map[string][]netip.Prefix) {
-	l.cidrsDirty = true
-	clear(l.ranges)
-	for name, r := range ranges {
-		l.SetServiceCIDR(name, r)
+// TellServiceCIDRs says that the ServiceCIDRs that were set are all there are:
+// from then on the sink knows when there are none.
+func (l *Ledger) TellServiceCIDRs() { l.cidrsDirty = true }
+
+// Retain says that all objects are gone but those to keep.
+func (l *Ledger) Retain(keep func(model.ObjectRef) bool) {
+	for ref := range l.refs() {
+		if !keep(ref) {
+			l.Set(Object{Ref: ref})
+		}
 	}
 }
 
-// SetProblems says all the problems that an object has now.
+// refs yields what the ledger holds something about, once or more.
+func (l *Ledger) refs() iter.Seq[model.ObjectRef] {
+	return func(yield func(model.ObjectRef) bool) {
+		for n := range l.services {
+			if !yield(model.ObjectRef{Kind: KindService, Namespace: n.Namespace, Name: n.Name}) {
+				return
+			}
+		}
+		for n := range l.slices {
+			if !yield(model.ObjectRef{Kind: KindEndpointSlice, Namespace: n.Namespace, Name: n.Name}) {
+				return
+			}
+		}
+		for name := range l.ranges {
+			if !yield(model.ObjectRef{Kind: KindServiceCIDR, Name: name}) {
+				return
+			}
+		}
+		for ref := range l.problems {
+			if !yield(ref) {
+				return
+			}
+		}
+	}
+}
+
+// SetProblems says all the problems that an object, or a file of objects, has now.
 func (l *Ledger) SetProblems(ref model.ObjectRef, problems []model.Problem) {
 	if slices.Equal(l.problems[ref], problems) {
 		return

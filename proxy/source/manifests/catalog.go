@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/go-logr/logr"
@@ -43,7 +42,7 @@ func newCatalog(log logr.Logger) *catalog {
 		ledger: source.NewLedger(),
 		log:    log,
 	}
-	c.ledger.SetServiceCIDRs(nil) // that there are none is known
+	c.ledger.TellServiceCIDRs() // that there are none is known
 	return c
 }
 
@@ -85,15 +84,15 @@ func (c *catalog) remove(path string) {
 func (c *catalog) replace(path string, before, after []object) {
 	touched := make(map[model.ObjectRef]bool, len(after))
 	for i := range before {
-		ref := before[i].ref
+		ref := before[i].Ref
 		touched[ref] = true
 		c.claims[ref] = slices.DeleteFunc(c.claims[ref], func(o *object) bool { return o.path == path })
 	}
 	for i := range after {
 		o := &after[i]
-		touched[o.ref] = true
-		at, _ := slices.BinarySearchFunc(c.claims[o.ref], o, compareClaims)
-		c.claims[o.ref] = slices.Insert(c.claims[o.ref], at, o)
+		touched[o.Ref] = true
+		at, _ := slices.BinarySearchFunc(c.claims[o.Ref], o, compareClaims)
+		c.claims[o.Ref] = slices.Insert(c.claims[o.Ref], at, o)
 	}
 	told := map[string]bool{path: true}
 	for ref := range touched {
@@ -113,27 +112,14 @@ func compareClaims(a, b *object) int {
 
 // settle enters what counts for an object into the ledger.
 func (c *catalog) settle(ref model.ObjectRef) {
-	var first object
+	var first source.Object
 	if claims := c.claims[ref]; len(claims) > 0 {
-		first = *claims[0]
+		first = claims[0].Object
 	} else {
 		delete(c.claims, ref)
 	}
-	switch ref.Kind {
-	case kindService.name:
-		s, _ := first.value.(*model.Service)
-		c.ledger.SetService(model.ServiceName{Namespace: ref.Namespace, Name: ref.Name}, s)
-	case kindEndpointSlice.name:
-		s, _ := first.value.(*model.EndpointSlice)
-		c.ledger.SetSlice(model.SliceName{Namespace: ref.Namespace, Name: ref.Name}, s)
-	case kindNode.name:
-		n, _ := first.value.(*model.Node)
-		c.ledger.SetNode(n)
-	case kindServiceCIDR.name:
-		ranges, _ := first.value.([]netip.Prefix)
-		c.ledger.SetServiceCIDR(ref.Name, ranges)
-	}
-	c.ledger.SetProblems(ref, first.problems)
+	first.Ref = ref
+	c.ledger.Set(first)
 }
 
 // tell enters and logs the errors of a file: why it can't be read, and which of its
@@ -164,8 +150,8 @@ func (c *catalog) doubles(f *file) []*Error {
 	var errs []*Error
 	for i := range f.objects {
 		o := &f.objects[i]
-		if first := c.claims[o.ref][0]; first != o {
-			err := fmt.Errorf("%s stands in %s:%d already, which counts: remove one", o.ref, first.path, first.line)
+		if first := c.claims[o.Ref][0]; first != o {
+			err := fmt.Errorf("%s stands in %s:%d already, which counts: remove one", o.Ref, first.path, first.line)
 			errs = append(errs, &Error{Path: o.path, Document: int(o.document), Line: int(o.line), Err: err})
 		}
 	}

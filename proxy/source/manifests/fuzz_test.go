@@ -38,7 +38,7 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 		for i := range objects {
-			if objects[i].ref.Name == "" || objects[i].line < 1 {
+			if objects[i].Ref.Name == "" || objects[i].line < 1 {
 				t.Errorf("an object from nowhere: %s", summary(&objects[i]))
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/kube-vmap/kube-vmap/proxy/source"
 )
 
 // kind is the apiVersion and kind that an object says it has.
@@ -11,10 +13,10 @@ type kind struct{ apiVersion, name string }
 
 // The kinds that a proxy reads.
 var (
-	kindService       = kind{"v1", "Service"}
-	kindEndpointSlice = kind{"discovery.k8s.io/v1", "EndpointSlice"}
-	kindNode          = kind{"v1", "Node"}
-	kindServiceCIDR   = kind{"networking.k8s.io/v1", "ServiceCIDR"}
+	kindService       = kind{"v1", source.KindService}
+	kindEndpointSlice = kind{"discovery.k8s.io/v1", source.KindEndpointSlice}
+	kindNode          = kind{"v1", source.KindNode}
+	kindServiceCIDR   = kind{"networking.k8s.io/v1", source.KindServiceCIDR}
 )
 
 func (k kind) String() string { return k.apiVersion + " " + k.name }

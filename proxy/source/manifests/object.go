@@ -12,100 +12,70 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 
-	"github.com/kube-vmap/kube-vmap/proxy/model"
+	"github.com/kube-vmap/kube-vmap/proxy/source"
 )
 
-// object is what one manifest says.
+// object is what one manifest says, and where.
 type object struct {
-	ref      model.ObjectRef
+	source.Object
 	path     string // of the file
 	document int32
 	line     int32
-
-	// value is *model.Service, *model.EndpointSlice, *model.Node or
-	// []netip.Prefix; nil for an object that the proxy does not take.
-	value    any
-	problems []model.Problem
 }
 
-// take converts the object of a known kind that the JSON text is.
-func (in *reading) take(k kind, text chunk) {
+// newObject makes an object to decode a manifest of the kind into, nil if it is
+// not one that a proxy reads.
+func newObject(k kind) metav1.Object {
 	switch k {
 	case kindService:
-		takeAs(in, k, text, func(o *corev1.Service) (any, []model.Problem) {
-			s, p := in.convert.Service(o)
-			return orNil(s), p
-		})
+		return new(corev1.Service)
 	case kindEndpointSlice:
-		takeAs(in, k, text, func(o *discoveryv1.EndpointSlice) (any, []model.Problem) {
-			setPortDefaults(o)
-			s, p := in.convert.EndpointSlice(o)
-			return orNil(s), p
-		})
+		return new(discoveryv1.EndpointSlice)
 	case kindNode:
-		takeAs(in, k, text, func(o *corev1.Node) (any, []model.Problem) {
-			n, p := in.convert.Node(o)
-			return n, p
-		})
+		return new(corev1.Node)
 	case kindServiceCIDR:
-		takeAs(in, k, text, func(o *networkingv1.ServiceCIDR) (any, []model.Problem) {
-			r, p := in.convert.ServiceCIDR(o)
-			return r, p
-		})
-	default:
+		return new(networkingv1.ServiceCIDR)
+	}
+	return nil
+}
+
+// take converts the object of a kind that the JSON text is.
+func (in *reading) take(k kind, text chunk) {
+	o := newObject(k)
+	if o == nil {
 		in.ignore(k, text.line)
+		return
 	}
-}
-
-// orNil makes a nil pointer a nil value.
-func orNil[T any](v *T) any {
-	if v == nil {
-		return nil
-	}
-	return v
-}
-
-// setPortDefaults sets what the API server sets in the ports of a slice: a port
-// without a name is that of an unnamed service port.
-func setPortDefaults(o *discoveryv1.EndpointSlice) {
-	for i := range o.Ports {
-		if o.Ports[i].Name == nil {
-			o.Ports[i].Name = new(string)
-		}
-	}
-}
-
-// apiObject is a pointer to a T that has the metadata of an API object.
-type apiObject[T any] interface {
-	*T
-	metav1.Object
-}
-
-// takeAs decodes the text as a T and adds the object that it converts to.
-func takeAs[T any, P apiObject[T]](in *reading, k kind, text chunk, convert func(*T) (any, []model.Problem)) {
-	o := new(T)
 	if err := in.decode(text, o); err != nil {
 		in.fail(text.line, err)
 		return
 	}
-	meta := P(o)
-	if meta.GetName() == "" {
+	if o.GetName() == "" {
 		in.fail(text.line, errors.New("metadata.name is missing: name the object"))
 		return
 	}
-	if k == kindNode && meta.GetName() != in.node {
-		in.log.V(1).Info("Ignored another node", "file", in.path, "line", text.line, "node", meta.GetName())
+	if k == kindNode && o.GetName() != in.node {
+		in.log.V(1).Info("Ignored another node", "file", in.path, "line", text.line, "node", o.GetName())
 		return
 	}
-	ref := model.ObjectRef{Kind: k.name, Name: meta.GetName()}
-	if k == kindService || k == kindEndpointSlice {
-		if meta.GetNamespace() == "" {
-			meta.SetNamespace(metav1.NamespaceDefault)
-		}
-		ref.Namespace = meta.GetNamespace()
+	setDefaults(o)
+	converted, _ := in.convert.Object(o)
+	in.objects = append(in.objects, object{converted, in.path, int32(in.document), int32(text.line)})
+}
+
+// setDefaults sets what the API server would: a namespace, and the name of a
+// slice's port, which without one is that of an unnamed service port.
+func setDefaults(o metav1.Object) {
+	if o.GetNamespace() == "" {
+		o.SetNamespace(metav1.NamespaceDefault)
 	}
-	value, problems := convert(o)
-	in.objects = append(in.objects, object{ref: ref, path: in.path, document: int32(in.document), line: int32(text.line), value: value, problems: problems})
+	if slice, ok := o.(*discoveryv1.EndpointSlice); ok {
+		for i := range slice.Ports {
+			if slice.Ports[i].Name == nil {
+				slice.Ports[i].Name = new(string)
+			}
+		}
+	}
 }
 
 // decode decodes JSON as the API server does. A field that is unknown is worth a

@@ -20,8 +20,8 @@ func newReader(log logr.Logger) *reader {
 
 // summary is an object in a line: where it stands, and the most telling of its values.
 func summary(o *object) string {
-	s := fmt.Sprintf("%d@%d %s", o.document, o.line, o.ref)
-	switch v := o.value.(type) {
+	s := fmt.Sprintf("%d@%d %s", o.document, o.line, o.Ref)
+	switch v := o.Value.(type) {
 	case *model.Service:
 		s += fmt.Sprintf(" %v %v", v.ClusterIPs, v.Ports)
 	case *model.EndpointSlice:
@@ -36,7 +36,7 @@ func summary(o *object) string {
 	case nil:
 		s += " not taken"
 	}
-	for _, p := range o.problems {
+	for _, p := range o.Problems {
 		s += "; " + p.String()
 	}
 	return s
