@@ -22,11 +22,19 @@ setup: ## Install what tests and the demo need besides Go (Debian packages; need
 	@.ci/setup
 
 .PHONY: test
-test: setup lint quick ## Test everything: linters, unit and kernel tests
+test: setup lint quick e2e ## Test everything: linters, unit and kernel tests, end-to-end tests
 
 .PHONY: quick
 quick: setup build ## Unit tests and kernel tests in throw-away network namespaces (needs root)
 	$(GO) test -race -timeout 10m $(PACKAGES)
+
+.PHONY: binaries
+binaries: ## The control plane for e2e tests, built from Go modules into bin/ (minutes, once)
+	GOFLAGS=-p=2 e2e/binaries/build.sh
+
+.PHONY: e2e
+e2e: setup build binaries ## End-to-end tests on a real control plane, in network namespaces (needs root)
+	cd e2e && $(GO) test -race -timeout 40m ./...
 
 .PHONY: lint
 lint: ## Linters and import rules
