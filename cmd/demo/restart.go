@@ -14,6 +14,11 @@ func killAgent(ctx context.Context, s *stage) error {
 		return err
 	}
 	defer l.stop()
+	commits, cancel, err := s.watch(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
 	if err := pause(ctx, 500*time.Millisecond); err != nil {
 		return err
 	}
@@ -43,7 +48,8 @@ func killAgent(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.line("ready again %s after its start", ms(took))
-	s.line("generation of the ruleset: %d before, %d after: %s", before.ID, after.ID, s.bold(fmt.Sprintf("%d commits by the restart", after.ID-before.ID)))
+	s.line("generation of all rulesets on the node: %d before, %d after", before.ID, after.ID)
+	s.line("commits that changed the table: %s", s.bold(fmt.Sprint(len(commits))))
 	s.failed += s.finish(l)
 	return nil
 }
