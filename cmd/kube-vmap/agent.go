@@ -23,11 +23,15 @@ type agent struct {
 	serve   serveFlags
 	objects source.Source
 	events  proxy.Recorder
+	close   func() // ends what connect began; may be nil
 	log     logr.Logger
 }
 
 // run connects to the kernel and works until the context ends.
 func (a *agent) run(ctx context.Context) (err error) {
+	if a.close != nil {
+		defer a.close()
+	}
 	writer, err := kernel.Dial(kernel.Options{})
 	if err != nil {
 		return err

@@ -1,12 +1,6 @@
 package main
 
-import (
-	"errors"
-
-	"github.com/spf13/cobra"
-
-	"github.com/kube-vmap/kube-vmap/proxy/source/manifests"
-)
+import "github.com/spf13/cobra"
 
 func runCommand() *cobra.Command {
 	var (
@@ -14,7 +8,7 @@ func runCommand() *cobra.Command {
 		log     logFlags
 		sysctls sysctlFlags
 		serve   serveFlags
-		dir     string
+		objects objectFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -22,8 +16,9 @@ func runCommand() *cobra.Command {
 		Long: `Run watches Services and EndpointSlices and keeps the nftables table equal to
 what they ask for. It needs CAP_NET_ADMIN. On SIGTERM it ends and leaves the
 table in place; "kube-vmap cleanup" removes it.`,
-		Example: `  kube-vmap run --manifests examples/demo --node-name demo-node`,
-		Args:    cobra.NoArgs,
+		Example: `  kube-vmap run --kubeconfig /etc/kubernetes/kube-vmap.conf --node-name "$(hostname)"
+  kube-vmap run --manifests examples/demo --node-name demo-node`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := flags.config()
 			if err != nil {
@@ -33,12 +28,11 @@ table in place; "kube-vmap cleanup" removes it.`,
 			if err != nil {
 				return err
 			}
-			if dir == "" {
-				return errors.New("--manifests is missing: where are the objects?")
-			}
-			logger.Info("start", "version", version, "node", config.NodeName, "manifests", dir)
 			a := &agent{config: config, flags: &flags, sysctls: sysctls.Sysctls, serve: serve, log: logger}
-			a.objects = manifests.New(dir, manifests.Options{NodeName: config.NodeName, Log: logger.WithName("manifests")})
+			if err := objects.connect(a); err != nil {
+				return err
+			}
+			logger.Info("start", "version", version, "node", config.NodeName)
 			return a.run(cmd.Context())
 		},
 	}
@@ -46,6 +40,6 @@ table in place; "kube-vmap cleanup" removes it.`,
 	log.register(cmd.Flags())
 	sysctls.register(cmd.Flags())
 	serve.register(cmd.Flags())
-	cmd.Flags().StringVar(&dir, "manifests", "", "directory of manifests to serve instead of a cluster's objects")
+	objects.register(cmd.Flags())
 	return cmd
 }
