@@ -59,6 +59,9 @@ func (s *stage) awaitBackends(ctx context.Context, commits <-chan commit, n int)
 	for {
 		select {
 		case c, ok := <-commits:
+			if !ok && ctx.Err() != nil {
+				return commit{}, ctx.Err()
+			}
 			if !ok {
 				return commit{}, fmt.Errorf("the kernel's notifications ended")
 			}
