@@ -8,8 +8,7 @@ import "slices"
 //
 // Chains are compared rule by rule, and all rules of one that differs are
 // replaced. Where flags, a set's definition or a base chain's hook differ, the
-// table is replaced whole. An owned table whose owner is gone is as good as an owned one: whoever
-// commits to it next claims it.
+// table is replaced whole. An owned table whose owner is gone is claimed as it is.
 func Diff(have, want *Table) *Transaction {
 	tx := NewTransaction(want)
 	switch {
@@ -19,6 +18,8 @@ func Diff(have, want *Table) *Transaction {
 	case !sameFlags(have, want) || anyRedefined(have, want):
 		tx.ReplaceTable()
 		have = &Table{}
+	case have.isOrphan() && want.Owned:
+		tx.CreateTable()
 	}
 	diffSets(tx, have, want)
 	diffChains(tx, have, want)

@@ -67,7 +67,8 @@ func TestDiff(t *testing.T) {
 		{"dormant", change(func(h *Table) { h.Dormant = true }), nil, replaceEverything},
 		{"owned by nobody", change(func(h *Table) { h.Owned = true }), nil, replaceEverything},
 		{"persistent", change(func(h *Table) { h.Persist = true }), nil, replaceEverything},
-		{"an orphan", change(func(h *Table) { h.Persist = true }), change(func(w *Table) { w.Owned, w.Persist = true, true }), nil},
+		{"an orphan", change(func(h *Table) { h.Persist = true }), change(func(w *Table) { w.Owned, w.Persist = true, true }),
+			[]string{"add table inet t"}},
 		{"owned already", change(func(h *Table) { h.Owned, h.Persist = true, true }), change(func(w *Table) { w.Owned, w.Persist = true, true }), nil},
 		{"not owned yet", smallTable(), change(func(w *Table) { w.Owned, w.Persist = true, true }), replaceEverything},
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
 )
 
 // proxyFlags are the flags that make a proxy.Config.
@@ -85,6 +86,14 @@ func (f *proxyFlags) config() (proxy.Config, error) {
 func (f *proxyFlags) own(conn *kernel.Conn) (bool, error) {
 	if f.ownership == ownershipOff {
 		return false, nil
+	}
+	// A table that persists shows that the kernel can; to try it is a commit.
+	snapshot, err := conn.ReadStructure(ruleset.DefaultTable, func(string) bool { return false })
+	if err != nil {
+		return false, err
+	}
+	if snapshot.Table != nil && snapshot.Table.Persist {
+		return true, nil
 	}
 	can, err := conn.CanPersist()
 	if err == nil && !can && f.ownership == ownershipOn {

@@ -11,7 +11,7 @@ import (
 // kernel names the process that asks, not the one that committed last.
 type Generation struct {
 	ID      uint32 // never 0
-	PID     uint32
+	PID     uint32 // of the thread; of a program with one thread, of the process
 	Process string
 }
 
