@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,12 +68,19 @@ func testAgent(t *testing.T, agent *cluster.Agent) {
 		check(t, host.Remove(t.Context()))
 		waitForServers(t, source.Host, frontends[1], "a")
 	})
-	t.Run("report", func(t *testing.T) {
-		var report strings.Builder
-		c.Report(t.Context(), &report)
-		for _, want := range []string{"=== node-a: nft list ruleset", "=== node-b: log", "name: echo", "addressType: IPv6"} {
-			if !strings.Contains(report.String(), want) {
-				t.Errorf("the report lacks %q:\n%s", want, &report)
+	t.Run("state is kept", func(t *testing.T) {
+		dir := t.TempDir()
+		check(t, c.Keep(t.Context(), dir))
+		for file, want := range map[string]string{
+			"services.yaml":       "name: echo",
+			"endpointslices.yaml": "addressType: IPv6",
+			"node-a-ruleset.nft":  "chain",
+			"node-b-conntrack":    "tcp",
+			"logs/node-a.log":     "",
+		} {
+			text, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil || !strings.Contains(string(text), want) {
+				t.Errorf("%s lacks %q (%v):\n%s", file, want, err, text)
 			}
 		}
 	})

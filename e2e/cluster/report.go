@@ -2,60 +2,114 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
+	"os"
+	"path/filepath"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
-
-	"github.com/kube-vmap/kube-vmap/e2e/controlplane"
 )
 
-// Report writes what explains a failed test: what the API holds, what each node's
-// kernel has, and the end of each agent's log. What can't be read is said so.
-func (c *Cluster) Report(ctx context.Context, w io.Writer) {
-	c.reportObjects(ctx, w)
-	for _, n := range c.nodes {
-		ruleset, err := n.Host.Run("nft", "list", "ruleset")
-		section(w, n.Name+": nft list ruleset", []byte(ruleset), err)
-		section(w, n.Name+": log", controlplane.LogTail(n.LogPath()), nil)
+// Keep writes what explains a failed test to a directory, a file each: the
+// objects that matter, and of each node the ruleset, the conntrack table, the
+// addresses and routes, and the agent's log. What can't be read is an error; the
+// rest is written.
+func (c *Cluster) Keep(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("keep state: %w", err)
 	}
-}
-
-// reportObjects writes the Services and EndpointSlices of the suite's namespaces.
-func (c *Cluster) reportObjects(ctx context.Context, w io.Writer) {
-	services, err := c.Client().CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
-	if err == nil {
-		for i := range services.Items {
-			object := &services.Items[i]
-			sectionOf(w, "Service "+object.Namespace+"/"+object.Name, &object.ObjectMeta, object)
+	errs := []error{c.CopyLogs(dir)}
+	for _, kind := range kinds {
+		list, err := kind.list(ctx, c.Client())
+		if err == nil {
+			err = writeYAML(filepath.Join(dir, kind.name+".yaml"), list)
+		}
+		errs = append(errs, err)
+	}
+	for _, n := range c.nodes {
+		for _, q := range questions {
+			out, err := n.Host.Run(q.command[0], q.command[1:]...)
+			errs = append(errs, err, os.WriteFile(filepath.Join(dir, n.Name+"-"+q.name), []byte(out), 0o644))
 		}
 	}
-	var slices *discoveryv1.EndpointSliceList
-	if err == nil {
-		slices, err = c.Client().DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("keep state: %w", err)
 	}
-	if err != nil {
-		section(w, "objects", nil, err)
-		return
-	}
-	for i := range slices.Items {
-		object := &slices.Items[i]
-		sectionOf(w, "EndpointSlice "+object.Namespace+"/"+object.Name, &object.ObjectMeta, object)
-	}
+	return nil
 }
 
-func sectionOf(w io.Writer, title string, meta *metav1.ObjectMeta, object runtime.Object) {
-	meta.ManagedFields = nil
-	text, err := yaml.Marshal(object)
-	section(w, title, text, err)
+// CopyLogs copies the logs of the control plane and of the agents to a directory.
+func (c *Cluster) CopyLogs(dir string) error {
+	if err := os.RemoveAll(filepath.Join(dir, "logs")); err != nil {
+		return fmt.Errorf("copy logs: %w", err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "logs"), os.DirFS(c.logDir)); err != nil {
+		return fmt.Errorf("copy logs: %w", err)
+	}
+	return nil
 }
 
-func section(w io.Writer, title string, text []byte, err error) {
-	fmt.Fprintf(w, "=== %s\n%s\n", title, text)
+// questions are what a node is asked, and the file for the answer.
+var questions = []struct {
+	name    string
+	command []string
+}{
+	{"ruleset.nft", []string{"nft", "list", "ruleset"}},
+	{"conntrack", []string{"cat", "/proc/net/nf_conntrack"}},
+	{"addresses", []string{"ip", "address"}},
+	{"routes", []string{"ip", "route"}},
+	{"routes6", []string{"ip", "-6", "route"}},
+}
+
+// kinds are the objects that matter.
+var kinds = []struct {
+	name string
+	list func(context.Context, kubernetes.Interface) (runtime.Object, error)
+}{
+	{"services", func(ctx context.Context, c kubernetes.Interface) (runtime.Object, error) {
+		return c.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	}},
+	{"endpointslices", func(ctx context.Context, c kubernetes.Interface) (runtime.Object, error) {
+		return c.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	}},
+	{"pods", func(ctx context.Context, c kubernetes.Interface) (runtime.Object, error) {
+		return c.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	}},
+	{"nodes", func(ctx context.Context, c kubernetes.Interface) (runtime.Object, error) {
+		return c.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	}},
+	{"servicecidrs", func(ctx context.Context, c kubernetes.Interface) (runtime.Object, error) {
+		return c.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{})
+	}},
+	{"events", func(ctx context.Context, c kubernetes.Interface) (runtime.Object, error) {
+		return c.CoreV1().Events(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	}},
+}
+
+// writeYAML writes a list as kubectl get -o yaml does, without managed fields.
+func writeYAML(path string, list runtime.Object) error {
+	objects, err := meta.ExtractList(list)
 	if err != nil {
-		fmt.Fprintf(w, "(%v)\n", err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
+	var text []byte
+	for _, object := range objects {
+		if accessor, err := meta.Accessor(object); err == nil {
+			accessor.SetManagedFields(nil)
+		}
+		if kinds, _, err := scheme.Scheme.ObjectKinds(object); err == nil {
+			object.GetObjectKind().SetGroupVersionKind(kinds[0])
+		}
+		one, err := yaml.Marshal(object)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+		text = append(append(text, "---\n"...), one...)
+	}
+	return os.WriteFile(path, text, 0o644)
 }

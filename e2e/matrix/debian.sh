@@ -1,0 +1,58 @@
+# Functions to unpack packages of any Debian suite without installing them. To be
+# read by the scripts beside it. The suite's index goes into an APT root of its
+# own, so that the system's sources and packages stay what they are.
+
+# The mirror from which the system itself takes its packages, if it is a Debian.
+debian_mirror=${DEBIAN_MIRROR:-http://deb.debian.org}
+debian_cache=bin/debian
+
+# apt_in SUITE COMMAND ARGUMENT... runs an apt command on a suite's own root.
+apt_in() {
+	root=$PWD/$debian_cache/$1
+	shift
+	command=$1
+	shift
+	"$command" -q -o Dir::Etc="$root/etc" -o Dir::State="$root/state" \
+		-o Dir::State::status="$root/state/status" -o Dir::Cache="$root/cache" \
+		-o APT::Sandbox::User=root -o APT::Architecture=amd64 "$@"
+}
+
+# debian_index SUITE fetches the suite's list of packages, at most once a day.
+debian_index() {
+	root=$PWD/$debian_cache/$1
+	if [ -n "$(find "$root/fresh" -mtime -1 2>/dev/null)" ]; then return; fi
+	mkdir -p "$root/etc/apt.conf.d" "$root/etc/preferences.d" "$root/etc/sources.list.d" \
+		"$root/state/lists/partial" "$root/cache/archives/partial"
+	: >"$root/state/status"
+	case $1 in
+	*-security) path=debian-security ;;
+	*) path=debian ;;
+	esac
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $debian_mirror/$path $1 main" >"$root/etc/sources.list"
+	apt_in "$1" apt-get update >"$root/update.log" 2>&1 || {
+		cat "$root/update.log" >&2
+		echo "fetch the index of $1 from $debian_mirror: failed" >&2
+		return 1
+	}
+	touch "$root/fresh"
+}
+
+# debian_version SUITE PACKAGE prints the version that the suite has.
+debian_version() {
+	apt_in "$1" apt-cache show --no-all-versions "$2" | sed -n 's/^Version: //p'
+}
+
+# debian_unpack SUITE DIRECTORY PACKAGE... downloads packages and unpacks them
+# into the directory.
+debian_unpack() {
+	suite=$1 into=$2
+	shift 2
+	mkdir -p "$into"
+	debs=$(mktemp -d "$debian_cache/download.XXXXXX")
+	for package; do
+		echo "unpack $package of $suite"
+		(here=$(pwd) && cd "$debs" && PWD=$here && apt_in "$suite" apt-get download "$package" >/dev/null)
+	done
+	for deb in "$debs"/*.deb; do dpkg-deb -x "$deb" "$into"; done
+	rm -r "$debs"
+}

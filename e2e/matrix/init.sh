@@ -1,0 +1,89 @@
+#!/bin/busybox sh
+# The first and only process of the machines that kernels.sh boots: it runs each
+# suite, and reports on the console.
+/bin/busybox --install -s /bin
+mkdir -p /sbin /etc
+ln -s /bin/busybox /sbin/modprobe
+export PATH=/usr/bin:/bin HOME=/tmp GOTRACEBACK=all
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /run
+echo 'root:x:0:0:root:/tmp:/bin/sh' >/etc/passwd
+ip link set lo up
+release=$(uname -r)
+echo "KERNEL $release"
+depmod
+for module in nf_tables nf_conntrack nf_conntrack_netlink nf_nat veth bridge br_netfilter sctp; do
+	modprobe $module || echo "no module $module"
+done
+
+# finish NAME STATUS LOG SECONDS prints a suite's result, and its log if it failed.
+finish() {
+	if [ "$2" = 0 ]; then
+		echo "RESULT $1 PASS $(grep -c -e '^ *--- PASS' "$3") tests, $4 s"
+		return
+	fi
+	tail -n 400 "$3"
+	echo "RESULT $1 FAIL ($(grep -c -e '^ *--- PASS' "$3") passed, $(grep -c -e '^ *--- FAIL' "$3") failed, status $2)"
+}
+
+# agent runs kube-vmap itself: it must serve the examples, and must find its
+# table again; or say that the kernel is too old.
+agent() {
+	if ! new_enough; then
+		kube-vmap run --manifests /src/examples/demo --node-name demo-node
+		status=$?
+		echo "status $status"
+		[ $status = 1 ]
+		return
+	fi
+	start_agent || return
+	nft list table inet kube-vmap >/tmp/first || return
+	owned=no
+	grep -q owner /tmp/first && owned=yes
+	echo "OWNED $owned" >/dev/console
+	kill -9 $!
+	start_agent || return
+	nft list table inet kube-vmap >/tmp/second
+	diff /tmp/first /tmp/second
+	kill $!
+	wait $!
+}
+
+# new_enough reports whether the kernel is 5.13 or newer.
+new_enough() {
+	major=${release%%.*}
+	minor=${release#*.}
+	minor=${minor%%.*}
+	[ "$major" -gt 5 ] || [ "$minor" -ge 13 ]
+}
+
+start_agent() {
+	kube-vmap run --manifests /src/examples/demo --node-name demo-node &
+	for _ in $(seq 300); do
+		wget -q -O - http://127.0.0.1:10256/readyz && return
+		sleep 0.1
+	done
+	return 1
+}
+
+while read -r name package arguments; do
+	echo "BEGIN $name"
+	start=$(cut -d. -f1 /proc/uptime)
+	if [ "$package" = - ]; then
+		$name >/tmp/log 2>&1
+		status=$?
+	elif new_enough; then
+		cd "/src/$package" || exit
+		# shellcheck disable=SC2086 # a list of arguments
+		"/tests/$(echo "$package" | tr / -).test" -test.v -test.timeout 600s $arguments >/tmp/log 2>&1
+		status=$?
+	else
+		echo "RESULT $name not run"
+		continue
+	fi
+	finish "$name" $status /tmp/log $(($(cut -d. -f1 /proc/uptime) - start))
+done </tests/suites
+poweroff -f

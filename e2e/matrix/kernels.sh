@@ -1,0 +1,162 @@
+#!/bin/sh
+# Boots stock Debian kernels in qemu's software emulation and runs the kernel tests
+# there. The result is a part of docs/compatibility.md.
+#
+#	e2e/matrix/kernels.sh [KERNEL...]
+#
+# A KERNEL is a Debian suite, for its current cloud kernel, or SUITE/PACKAGE. Needs
+# apt, dpkg-deb, busybox-static, cpio and qemu-system-x86; no right beyond that,
+# and no KVM. What it downloads stays in bin/kernels.
+#
+# Environment: SUITES, the suites of tests to run (a line each of suites.txt, by
+# name); BOOT_SECONDS, how long a machine may take.
+set -eu
+cd "$(dirname "$0")/../.."
+. e2e/matrix/debian.sh
+. e2e/matrix/document.sh
+
+kernels=$PWD/bin/kernels
+seconds=${BOOT_SECONDS:-1500}
+nice="nice -n 19"
+
+# unpack_kernel SUITE[/PACKAGE] sets dir to bin/kernels/PACKAGE, with the kernel and
+# the modules of networking in a cpio archive.
+unpack_kernel() {
+	suite=${1%%/*}
+	debian_index "$suite"
+	package=${1#"$suite"}
+	package=${package#/}
+	[ -n "$package" ] || package=$(apt_in "$suite" apt-cache depends --important linux-image-cloud-amd64 |
+		sed -n 's/.*Depends: \(linux-image-[^ ]*\).*/\1/p' | tail -n 1)
+	dir=$kernels/$package
+	[ -e "$dir/modules.cpio" ] && return
+	rm -rf "$dir"
+	debian_unpack "$suite" "$dir/root" "$package"
+	mv "$dir"/root/boot/vmlinuz-* "$dir/vmlinuz"
+	pack_modules "$dir"
+	rm -r "$dir/root"
+}
+
+# pack_modules DIR packs what networking may ask for, uncompressed. The machine
+# itself writes modules.dep.
+pack_modules() {
+	(
+		cd "$1"/root
+		[ -d lib ] || mv usr/lib lib
+		find lib/modules -type f \( -path '*/kernel/net/*' -o -path '*/kernel/lib/*' -o -path '*/kernel/crypto/*' \
+			-o -path '*/arch/x86/crypto/*' -o -name 'veth.ko*' -o -name 'dummy.ko*' -o -name 'modules.builtin*' \
+			-o -name modules.order \) >../list
+		grep '\.xz$' ../list | xargs -r unxz
+		sed 's/\.xz$//' ../list | cpio --quiet -o -H newc >../modules.new
+		cd .. && rm list && mv modules.new modules.cpio
+	)
+}
+
+# pack_tests builds the tests and packs them with what they call.
+pack_tests() {
+	root=$kernels/root
+	rm -rf "$root"
+	mkdir -p "$root/bin" "$root/tests" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/run" "$root/var/run"
+	cp /bin/busybox "$root/bin/busybox"
+	cp e2e/matrix/init.sh "$root/init"
+	chmod +x "$root/init"
+	for program in nft conntrack nsenter; do pack_program "$(command -v $program)"; done
+	CGO_ENABLED=0 $nice go build -ldflags '-s -w' -o "$root/bin/kube-vmap" ./cmd/kube-vmap
+	mkdir -p "$root/src/examples"
+	cp -r examples/demo "$root/src/examples/"
+	: >"$root/tests/suites"
+	grep -v '^#' e2e/matrix/suites.txt | while read -r name package arguments; do
+		wanted "$name" || continue
+		echo "$name $package $arguments" >>"$root/tests/suites"
+		pack_suite "$name" "$package"
+	done
+	(cd "$root" && find . | cpio --quiet -o -H newc) >"$kernels/tests.cpio"
+}
+
+# wanted NAME reports whether SUITES leaves the suite in.
+wanted() {
+	case " ${SUITES:-$1} " in
+	*" $1 "*) return 0 ;;
+	esac
+	return 1
+}
+
+# pack_suite NAME PACKAGE adds a package's tests and what they read.
+pack_suite() {
+	case $2 in
+	-) return ;;
+	esac
+	mkdir -p "$root/src/$2"
+	[ ! -d "$2/testdata" ] || cp -r "$2/testdata" "$root/src/$2/"
+	[ -e "$root/tests/$(echo "$2" | tr / -).test" ] ||
+		CGO_ENABLED=0 $nice go test -c -ldflags '-s -w' -o "$root/tests/$(echo "$2" | tr / -).test" "./$2"
+}
+
+# pack_program PATH adds a program with its libraries.
+pack_program() {
+	mkdir -p "$root/usr/bin"
+	cp -L "$1" "$root/usr/bin/"
+	ldd "$1" | grep -o '/[^ ]*' | while read -r library; do
+		mkdir -p "$root$(dirname "$library")"
+		cp -L "$library" "$root$library"
+	done
+}
+
+# boot DIR runs the tests on a kernel and leaves the console in DIR/console. The
+# machine turns itself off; the time bound is for one that hangs.
+boot() {
+	cat "$1/modules.cpio" "$kernels/tests.cpio" | gzip -1 >"$1/initramfs"
+	$nice timeout --kill-after=10 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 \
+		-nodefaults -no-reboot -display none -serial "file:$1/console" -kernel "$1/vmlinuz" -initrd "$1/initramfs" \
+		-append 'console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off clocksource=tsc tsc=reliable' ||
+		echo "qemu ended with $?" >>"$1/console"
+	rm "$1/initramfs"
+}
+
+# report DIR prints the results of a machine, a line "SUITE RESULT DETAIL..." each,
+# and adds what is missing: a suite without a result has failed.
+report() {
+	tr -d '\r' <"$1/console" | sed -n 's/^RESULT //p' >"$1/results"
+	while read -r name _; do
+		grep -q "^$name " "$1/results" || echo "$name FAIL no result" >>"$1/results"
+	done <"$kernels/root/tests/suites"
+	cat "$1/results"
+}
+
+# rows prints the table of all kernels.
+rows() {
+	printf '| kernel | owner, persist |'
+	while read -r name _; do printf ' %s |' "$name"; done <"$kernels/root/tests/suites"
+	printf '\n|---|---|'
+	while read -r _; do printf -- '---|'; done <"$kernels/root/tests/suites"
+	echo
+	for dir; do
+		release=$(tr -d '\r' <"$dir/console" | sed -n 's/^KERNEL //p')
+		own=$(tr -d '\r' <"$dir/console" | sed -n 's/^OWNED //p')
+		printf '| %s | %s |' "${release:-$(basename "$dir")}" "${own:--}"
+		while read -r name _; do
+			printf ' %s |' "$(sed -n "s/^$name //p" "$dir/results" | sed 's/^PASS //')"
+		done <"$kernels/root/tests/suites"
+		echo
+	done
+}
+
+mkdir -p bin/debian "$kernels"
+[ $# -gt 0 ] || set -- bullseye-security bookworm trixie trixie-backports
+pack_tests
+dirs=""
+failed=0
+for kernel; do
+	unpack_kernel "$kernel"
+	echo "boot $(basename "$dir")"
+	boot "$dir"
+	report "$dir"
+	if grep -q ' FAIL' "$dir/results"; then
+		failed=1
+		echo "what the machine printed is in $dir/console" >&2
+	fi
+	dirs="$dirs $dir"
+done
+# shellcheck disable=SC2086 # a list of directories
+[ -n "${SUITES:-}" ] || rows $dirs | document_section kernels docs/compatibility.md
+exit $failed

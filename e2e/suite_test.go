@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+	. "github.com/onsi/gomega"
+
+	"github.com/kube-vmap/kube-vmap/e2e/cluster"
+)
+
+// The variables that choose what the suite does.
+const (
+	// envAgent names the agent, kube-vmap or kube-proxy.
+	envAgent = "E2E_AGENT"
+	// envArtifacts is the directory for what explains failures.
+	envArtifacts = "E2E_ARTIFACTS"
+	// envKubeconfig is that of a cluster to test instead of an own one.
+	envKubeconfig = "KUBECONFIG"
+	// envScale, if set to 1, runs the specs of large clusters, and only them.
+	envScale = "E2E_SCALE"
+)
+
+// Labels of specs.
+const (
+	// better marks what kube-vmap does more or differently than kube-proxy, on
+	// purpose: all other specs hold for both.
+	better = "better"
+	// scale marks specs that take minutes.
+	scale = "scale"
+)
+
+// eventually is how long the suite waits for a state: a bound for broken runs,
+// far above what a loaded machine needs.
+const eventually = 45 * time.Second
+
+func TestE2E(t *testing.T) {
+	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(eventually)
+	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	EnforceDefaultTimeoutsWhenUsingContexts()
+	suiteConfig, reporterConfig := GinkgoConfiguration()
+	choose(&suiteConfig)
+	RunSpecs(t, "kube-vmap in a cluster, agent "+agentName(), suiteConfig, reporterConfig)
+}
+
+// choose leaves out what the variables exclude.
+func choose(config *types.SuiteConfig) {
+	filter := "!" + scale
+	if os.Getenv(envScale) == "1" {
+		filter = scale
+	}
+	if agentName() != "kube-vmap" {
+		filter += " && !" + better
+	}
+	if config.LabelFilter != "" {
+		filter = "(" + config.LabelFilter + ") && " + filter
+	}
+	config.LabelFilter = filter
+	// The cluster is shared: the order of specs must not depend on the day.
+	if !config.RandomizeAllSpecs {
+		config.RandomSeed = 1
+	}
+}
+
+func agentName() string {
+	if name := os.Getenv(envAgent); name != "" {
+		return name
+	}
+	return "kube-vmap"
+}
+
+// chosenAgent is what the variables choose.
+func chosenAgent() (*cluster.Agent, error) {
+	switch agentName() {
+	case "kube-vmap":
+		return cluster.KubeVmap(), nil
+	case "kube-proxy":
+		return cluster.KubeProxy(), nil
+	}
+	return nil, fmt.Errorf("%s=%s: must be kube-vmap or kube-proxy", envAgent, agentName())
+}
+
+// The cluster that all specs share. Each spec has namespaces of its own, and puts
+// back what it changes of nodes and agents.
+var (
+	// lab is the suite's own cluster, nil if KUBECONFIG names another.
+	lab *cluster.Cluster
+	// agent runs on the nodes of lab.
+	agent *cluster.Agent
+	// nodeA and nodeB are names of nodes.
+	nodeA, nodeB = "node-a", "node-b"
+)
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	var err error
+	agent, err = chosenAgent()
+	Expect(err).NotTo(HaveOccurred())
+	startLab(ctx)
+}, NodeTimeout(3*time.Minute))
+
+func startLab(ctx context.Context) {
+	var err error
+	lab, err = cluster.Start(ctx, cluster.Options{Agent: agent})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { Expect(lab.Close()).To(Succeed()) })
+	DeferCleanup(keepLogs)
+	runSources(ctx)
+}
