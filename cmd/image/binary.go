@@ -28,9 +28,10 @@ func (p platform) variant() string {
 	return ""
 }
 
-// env makes Go build for the platform, the same on every machine.
+// env makes Go build for the platform, the same on every machine. GOFLAGS has a
+// value, if only a default, since an empty one leaves that of `go env -w` in force.
 func (p platform) env() []string {
-	return []string{"CGO_ENABLED=0", "GOOS=" + p.OS, "GOARCH=" + p.Architecture, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT="}
+	return []string{"CGO_ENABLED=0", "GOOS=" + p.OS, "GOARCH=" + p.Architecture, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-buildvcs=auto"}
 }
 
 func parsePlatforms(names []string) ([]platform, error) {

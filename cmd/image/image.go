@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -16,7 +15,7 @@ import (
 // image is a multi-platform image in the making: the blobs of an OCI image layout
 // (OCI image spec 1.1, image-layout.md).
 type image struct {
-	Reference string // name:tag
+	Name, Tag string
 
 	blobs     []file
 	manifests []v1.Descriptor // one for each platform
@@ -36,6 +35,8 @@ type dockerImage struct {
 // of an image in an archive.
 const containerdName = "io.containerd.image.name"
 
+func (img *image) reference() string { return img.Name + ":" + img.Tag }
+
 // add adds the image of one platform and returns its manifest's descriptor.
 func (img *image) add(src *source, p platform, l layer) v1.Descriptor {
 	layerBlob := img.blob(v1.MediaTypeImageLayerGzip, l.Compressed)
@@ -49,9 +50,9 @@ func (img *image) add(src *source, p platform, l layer) v1.Descriptor {
 	}))
 	manifest.Platform = &v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.variant()}
 
-	tags := []string{img.Reference + "-" + p.Architecture}
+	tags := []string{img.reference() + "-" + p.Architecture}
 	if len(img.manifests) == 0 {
-		tags = append(tags, img.Reference)
+		tags = append(tags, img.reference())
 	}
 	img.docker = append(img.docker, dockerImage{Config: blobPath(configBlob.Digest), RepoTags: tags, Layers: []string{blobPath(layerBlob.Digest)}})
 	img.manifests = append(img.manifests, manifest)
@@ -66,8 +67,7 @@ func (img *image) finish(src *source) digest.Digest {
 		Manifests:   img.manifests,
 		Annotations: annotations(src),
 	}))
-	_, tag, _ := strings.Cut(img.Reference, ":")
-	img.index.Annotations = map[string]string{containerdName: img.Reference, v1.AnnotationRefName: tag}
+	img.index.Annotations = map[string]string{containerdName: img.reference(), v1.AnnotationRefName: img.Tag}
 	return img.index.Digest
 }
 

@@ -90,11 +90,11 @@ func build(ctx context.Context, o *options) (*result, error) {
 	if err := os.MkdirAll(o.output, 0o755); err != nil {
 		return nil, fmt.Errorf("make the output directory: %w", err)
 	}
+	img := &image{Name: o.name, Tag: src.Version}
 	made := &result{
-		Reference: o.name + ":" + src.Version,
+		Reference: img.reference(),
 		Archive:   filepath.Join(o.output, "kube-vmap-"+src.Version+".tar"),
 	}
-	img := &image{Reference: made.Reference}
 	for _, p := range platforms {
 		one, err := buildPlatform(ctx, src, p, o.output)
 		if err != nil {

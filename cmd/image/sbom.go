@@ -76,7 +76,7 @@ func (b *binary) sbom(src *source, p platform) ([]byte, error) {
 		Name: fmt.Sprintf("kube-vmap %s %s", src.Version, p),
 		// Unique to the binary, and the same whenever it is built again.
 		DocumentNamespace: fmt.Sprintf("%s/spdx/%s-%s", homepage, src.Version, hex.EncodeToString(sum[:16])),
-		CreationInfo:      spdxCreation{Created: src.Created.Format(time.RFC3339), Creators: []string{"Tool: " + homepage + "/cmd/image"}},
+		CreationInfo:      spdxCreation{Created: src.Created.Format(time.RFC3339), Creators: []string{"Organization: kube-vmap", "Tool: kube-vmap-image-" + src.Version}},
 		Packages:          []spdxPackage{agent, newPackage("SPDXRef-stdlib", "stdlib", strings.TrimPrefix(b.Info.GoVersion, "go"), "LIBRARY")},
 	}
 	for i, module := range b.Info.Deps {

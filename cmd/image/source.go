@@ -25,9 +25,15 @@ type source struct {
 // tagForm is what a tag may be (OCI distribution spec 1.1, "Pulling manifests").
 var tagForm = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
+// nameForm is what the name of an image may be, with the host of its registry.
+var nameForm = regexp.MustCompile(`^[a-z0-9]+([.:_-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`)
+
 // findSource asks git for what the flags leave open. The time is the commit's, or
 // SOURCE_DATE_EPOCH (reproducible-builds.org/specs/source-date-epoch).
 func findSource(ctx context.Context, o *options) (*source, error) {
+	if !nameForm.MatchString(o.name) {
+		return nil, fmt.Errorf("--name=%s: must be an image's name without tag, in lower case, such as registry.example/kube-vmap", o.name)
+	}
 	root, err := filepath.Abs(o.root)
 	if err != nil {
 		return nil, err
@@ -48,7 +54,7 @@ func findSource(ctx context.Context, o *options) (*source, error) {
 			continue
 		}
 		if *ask.value, err = command(ctx, root, nil, "git", ask.args...); err != nil {
-			return nil, fmt.Errorf("find the version (give %s where git can't tell): %w", ask.flag, err)
+			return nil, fmt.Errorf("ask git for what %s does not say: %w", ask.flag, err)
 		}
 	}
 	if !tagForm.MatchString(s.Version) {
