@@ -120,3 +120,33 @@ func TestAffinityTimeout(t *testing.T) {
 	}
 	t.Errorf("a binding of one second lives on: %v", servers)
 }
+
+// TestAffinityFull: a map that is full costs affinity, and never service.
+func TestAffinityFull(t *testing.T) {
+	lab := newLab(t)
+	config := nodeConfig()
+	config.AffinitySize = 2
+	f := newFeed(firstUpdate(sticky(time.Hour), webSlice(lab, "a1", "a2", "b1", "b2")))
+	start(t, lab.Host("node-a"), config, f)
+	client := lab.Host("client")
+	vip := netip.MustParseAddrPort("203.0.113.20:80")
+	servers := map[string]int{}
+	for i := range 8 {
+		addr := netip.AddrFrom4([4]byte{198, 51, 100, byte(100 + i)})
+		if err := client.AddAddr(netip.PrefixFrom(addr, 24)); err != nil {
+			t.Fatal(err)
+		}
+		for range 6 {
+			o := client.ProbeWith(model.TCP, vip, testnet.ProbeOptions{Source: netip.AddrPortFrom(addr, 0)})
+			if o.Kind != testnet.Answered {
+				t.Fatalf("client %d: %s", i, o)
+			}
+			if i >= 2 {
+				servers[o.Server]++
+			}
+		}
+	}
+	if len(servers) < 2 {
+		t.Errorf("clients without a binding are all served by %v", servers)
+	}
+}

@@ -91,7 +91,7 @@ func (c *Config) options(w *cluster) ruleset.Options {
 
 // locality is where the proxy runs, for the ruleset.
 func (c *Config) locality(w *cluster) ruleset.Locality {
-	return ruleset.Locality{Node: c.NodeName, Zone: w.node.Zone, NodePortAddrs: c.nodePortAddrs(w)}
+	return ruleset.Locality{Node: c.NodeName, Zone: w.node.Zone, NodeAddrs: w.node.InternalIPs, NodePortAddrs: c.nodePortAddrs(w)}
 }
 
 // nodePortAddrs are the addresses that accept node ports. A family without one is

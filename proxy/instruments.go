@@ -200,6 +200,15 @@ func (p *Proxy) noteTransaction(tx *nft.Transaction, result kernel.Result, err e
 	}
 }
 
+// countBindings is told how many bindings a map holds, on the keeper's goroutine.
+func (p *Proxy) countBindings(set *nft.Set, n int) {
+	family := metrics.IPv4
+	if set.Key[0] == nft.IPv6Addr {
+		family = metrics.IPv6
+	}
+	p.instruments.Metrics.AffinityBindings(family, n, int(set.Size))
+}
+
 // noteSynced tells of a step that succeeded.
 func (p *Proxy) noteSynced(r *report) {
 	i, now := &p.instruments, time.Now()

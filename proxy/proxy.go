@@ -85,7 +85,7 @@ func New(config Config, dataplane Dataplane, log logr.Logger, sources ...source.
 // EnforceBindings makes backends that leave lose their session-affinity bindings.
 // The reader is used by another goroutine than the dataplane's. Call it before Run.
 func (p *Proxy) EnforceBindings(reader affinity.Reader) {
-	p.bindings = affinity.New(reader, p.commitFor, p.log.WithName("affinity"))
+	p.bindings = affinity.New(reader, p.commitFor, p.countBindings, p.log.WithName("affinity"))
 }
 
 // WhenComplete adds what is to be done, beside the loop, when the table is complete
@@ -106,7 +106,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 		cancel()
 		p.unwatch()
 		for range running {
-			<-ended
+			if err := <-ended; err != nil {
+				p.log.Error(err, "end a worker")
+			}
 		}
 	}()
 	for {

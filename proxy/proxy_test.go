@@ -59,7 +59,8 @@ func (w *watched) Commit(tx *nft.Transaction) (kernel.Result, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	commit := func() (kernel.Result, error) { return w.Conn.Commit(tx) }
-	result, err := kernel.Result{}, error(nil)
+	var result kernel.Result
+	var err error
 	if w.fault != nil {
 		result, err = w.fault(tx, commit)
 	} else {

@@ -60,7 +60,9 @@ func (p *Proxy) watch(ctx context.Context) {
 // unwatch ends listening.
 func (p *Proxy) unwatch() {
 	if p.monitor != nil {
-		p.monitor.Close()
+		if err := p.monitor.Close(); err != nil {
+			p.log.Error(err, "close the watch of other processes' changes")
+		}
 		p.monitor = nil
 	}
 }

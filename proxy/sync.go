@@ -119,6 +119,9 @@ func (p *Proxy) commit(r *report, plan *ruleset.Plan) error {
 	p.tracker.Commit(plan)
 	if p.bindings != nil {
 		p.bindings.Enforce(p.tracker.Options(), plan.Bindings)
+		if p.tracker.Learns() {
+			p.bindings.Use(p.tracker.Options())
+		}
 	}
 	p.cleanFlows(plan.Flows)
 	return nil

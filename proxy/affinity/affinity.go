@@ -28,24 +28,36 @@ type Reader interface {
 // Commit applies a transaction on behalf of the keeper.
 type Commit func(context.Context, *nft.Transaction) error
 
+// Count is told how many bindings a map holds, on the keeper's goroutine.
+type Count func(set *nft.Set, n int)
+
 // Keeper enforces binding rules. New makes it, Run works until the context ends.
 type Keeper struct {
 	reader Reader
 	commit Commit
+	count  Count
 	log    logr.Logger
 
 	mu    sync.Mutex // the edge: the loop hands rules over
 	rules map[model.FrontendKey]ruleset.BindingRule
 	opts  ruleset.Options
+	used  bool // some frontend has affinity, or had
 	poke  chan struct{}
 }
 
 // New makes a keeper; the reader is its own.
-func New(reader Reader, commit Commit, log logr.Logger) *Keeper {
+func New(reader Reader, commit Commit, count Count, log logr.Logger) *Keeper {
 	return &Keeper{
-		reader: reader, commit: commit, log: log,
+		reader: reader, commit: commit, count: count, log: log,
 		rules: map[model.FrontendKey]ruleset.BindingRule{}, poke: make(chan struct{}, 1),
 	}
+}
+
+// Use says that there are bindings to be counted from now on.
+func (k *Keeper) Use(opts *ruleset.Options) {
+	k.mu.Lock()
+	k.used, k.opts = true, *opts
+	k.mu.Unlock()
 }
 
 // Enforce takes rules and returns at once. A later rule for a frontend replaces
@@ -76,14 +88,22 @@ const (
 	settle = 200 * time.Millisecond
 	// chunk bounds the elements of one transaction.
 	chunk = 5000
+	// counting is how often bindings are counted at the most. To count a million
+	// takes seconds, so it takes no more than a hundredth of the time.
+	counting = time.Minute
 )
 
-// Run enforces rules until the context ends.
+// Run enforces rules, and counts bindings now and then, until the context ends.
 func (k *Keeper) Run(ctx context.Context) error {
+	next := time.NewTimer(counting)
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-next.C:
+			next.Reset(max(counting, 100*k.countAll()))
+			continue
 		case <-k.poke:
 		}
 		opts, rules := k.take()
@@ -93,6 +113,30 @@ func (k *Keeper) Run(ctx context.Context) error {
 			sleep(ctx, time.Second)
 		}
 	}
+}
+
+// countAll counts the bindings, if there may be any, and returns how long it took.
+func (k *Keeper) countAll() time.Duration {
+	k.mu.Lock()
+	used, opts := k.used, k.opts
+	k.mu.Unlock()
+	if !used {
+		return 0
+	}
+	begin := time.Now()
+	for _, set := range opts.BindingSets() {
+		n := 0
+		_, err := k.reader.ReadSet(opts.Table, set, func(*nft.Element) error {
+			n++
+			return nil
+		})
+		if err == nil {
+			k.count(set, n)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			k.log.Error(err, "count session-affinity bindings")
+		}
+	}
+	return time.Since(begin)
 }
 
 func (k *Keeper) take() (ruleset.Options, map[model.FrontendKey]ruleset.BindingRule) {

@@ -13,6 +13,7 @@ import (
 type Locality struct {
 	Node          string
 	Zone          string
+	NodeAddrs     []netip.Addr // the node's own addresses
 	NodePortAddrs []netip.Addr // addresses of this node that accept node ports
 }
 
@@ -172,7 +173,7 @@ func (d *desirer) sources() []netip.Prefix {
 			return nil
 		}
 		ranges = append(ranges, p.Masked())
-		for _, a := range d.loc.NodePortAddrs {
+		for _, a := range d.loc.NodeAddrs {
 			node = node || p.Contains(a)
 		}
 	}
@@ -188,5 +189,6 @@ func (d *desirer) sources() []netip.Prefix {
 
 // Equal reports whether two localities select the same endpoints and node ports.
 func (l *Locality) Equal(o *Locality) bool {
-	return l.Node == o.Node && l.Zone == o.Zone && slices.Equal(l.NodePortAddrs, o.NodePortAddrs)
+	return l.Node == o.Node && l.Zone == o.Zone &&
+		slices.Equal(l.NodeAddrs, o.NodeAddrs) && slices.Equal(l.NodePortAddrs, o.NodePortAddrs)
 }

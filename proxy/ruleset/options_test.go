@@ -32,6 +32,24 @@ func TestFamilyTurnedOff(t *testing.T) {
 	}
 }
 
+// TestSourceRangesWithTheNode: where the node may connect, so may its load-balancer
+// addresses, whatever accepts node ports.
+func TestSourceRangesWithTheNode(t *testing.T) {
+	opts := DefaultOptions()
+	vip := netip.MustParseAddr("203.0.113.1")
+	svc := &model.Service{
+		Ports:           []model.ServicePort{{Protocol: model.TCP, Port: 80}},
+		LoadBalancerIPs: []netip.Addr{vip},
+		SourceRanges:    []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+	}
+	for node, want := range map[string]int{"192.0.2.10": 2, "198.51.100.1": 1} {
+		loc := Locality{NodeAddrs: []netip.Addr{netip.MustParseAddr(node)}}
+		if got := Desire(svc, nil, &loc, &opts).Frontends[0].Sources; len(got) != want {
+			t.Errorf("node %s: %v", node, got)
+		}
+	}
+}
+
 // TestPrefixOfAllInterfaces: an empty prefix tells no pods, and the kernel takes
 // no pattern for all names.
 func TestPrefixOfAllInterfaces(t *testing.T) {

@@ -134,6 +134,9 @@ func (t *Tracker) OwnerOf(set *nft.Set, e *nft.Element) *model.Service {
 	return t.claims.Owner(f.keyOf(&e.Key, 0))
 }
 
+// Learns reports whether the table learns session-affinity bindings.
+func (t *Tracker) Learns() bool { return len(t.have.shape.learn) > 0 }
+
 // Table is the whole table as the kernel has it by all that is known.
 func (t *Tracker) Table() *nft.Table {
 	table, fs := skeleton(&t.opts, t.have.shape)
