@@ -39,13 +39,16 @@ func TestSourceRangesWithTheNode(t *testing.T) {
 	vip := netip.MustParseAddr("203.0.113.1")
 	svc := &model.Service{
 		Ports:           []model.ServicePort{{Protocol: model.TCP, Port: 80}},
+		ClusterIPs:      []netip.Addr{netip.MustParseAddr("10.96.0.1")},
 		LoadBalancerIPs: []netip.Addr{vip},
 		SourceRanges:    []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 	}
 	for node, want := range map[string]int{"192.0.2.10": 2, "198.51.100.1": 1} {
 		loc := Locality{NodeAddrs: []netip.Addr{netip.MustParseAddr(node)}}
-		if got := Desire(svc, nil, &loc, &opts).Frontends[0].Sources; len(got) != want {
-			t.Errorf("node %s: %v", node, got)
+		for _, f := range Desire(svc, nil, &loc, &opts).Frontends {
+			if f.Kind == model.LoadBalancerIP && len(f.Sources) != want {
+				t.Errorf("node %s: %v", node, f.Sources)
+			}
 		}
 	}
 }
