@@ -86,6 +86,25 @@ func (b *blob) parse() error {
 	if n := len(b.entries); n == 0 || !b.entries[n-1].head || b.entries[n-1].chain != end {
 		return errors.New("the end is missing")
 	}
+	return b.check()
+}
+
+// check makes sure that whatever refers to an entry refers to one that is there.
+func (b *blob) check() error {
+	at := map[int]bool{}
+	for _, e := range b.entries {
+		at[e.at] = true
+	}
+	for _, e := range b.entries {
+		if !at[e.jump] {
+			return fmt.Errorf("entry at %d goes on at %d, where none is", e.at, e.jump)
+		}
+	}
+	for h, name := range hookNames {
+		if b.validHooks&(1<<h) != 0 && (!at[int(b.entry[h])] || !at[int(b.underflow[h])]) {
+			return fmt.Errorf("chain %s is not where it should be", name)
+		}
+	}
 	return nil
 }
 
@@ -154,12 +173,12 @@ func (b *blob) starts() map[int]string {
 // drops reports whether the policy of a built-in chain is to drop.
 func (b *blob) drops(chain string) bool {
 	for h, name := range hookNames {
-		if name != chain {
+		if name != chain || b.validHooks&(1<<h) == 0 {
 			continue
 		}
 		policy := b.bytes[b.underflow[h]:]
 		verdict := policy[int(binary.NativeEndian.Uint16(policy[b.target:]))+sizeofTarget:]
-		return int32(binary.NativeEndian.Uint32(verdict)) == -1 // -NF_DROP - 1
+		return len(verdict) >= 4 && int32(binary.NativeEndian.Uint32(verdict)) == -1 // -NF_DROP - 1
 	}
 	return false
 }
