@@ -369,7 +369,7 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, media runtime.
 	defer wakeAtEnd(r, s)()
 	w.Header().Set("Content-Type", media.MediaType+";stream=watch")
 	w.WriteHeader(http.StatusOK)
-	out := stream{s, media, w, media.StreamSerializer.Framer.NewFrameWriter(w)}
+	out := stream{s, media, w, media.StreamSerializer.NewFrameWriter(w)}
 	out.flush()
 
 	s.mu.Lock()

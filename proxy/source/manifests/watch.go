@@ -61,7 +61,7 @@ func (w *watch) run(ctx context.Context) error {
 	var empty <-chan time.Time
 	for {
 		if empty == nil && len(w.emptied) > 0 {
-			empty = time.After(w.patience.empty)
+			empty = time.After(w.empty)
 		}
 		select {
 		case <-ctx.Done():
