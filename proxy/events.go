@@ -1,6 +1,10 @@
 package proxy
 
 import (
+	"fmt"
+	"net/netip"
+	"slices"
+
 	"github.com/kube-vmap/kube-vmap/proxy/health"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 )
@@ -19,7 +23,8 @@ const (
 	reasonQuarantined  = "Quarantined"      // a field can't be used
 	reasonRefused      = "RefusedByKernel"  // the kernel does not take the service
 	reasonConflict     = "FrontendConflict" // an older service has the frontend
-	reasonForeign      = "ForeignChange"    // another process changed the table
+	reasonUnfiltered   = "SourceRangesOfOtherFamily"
+	reasonForeign      = "ForeignChange" // another process changed the table
 	reasonStarted      = "Started"
 	reasonHealthPort   = "FailedToStartServiceHealthcheck"
 	reasonListenFailed = "FailedToListen"
@@ -65,4 +70,19 @@ func (p *Proxy) BindFailed(e *health.BindError) {
 		return
 	}
 	p.instruments.Events.Event(p.nodeRef(), Warning, reasonListenFailed, e.Error())
+}
+
+// noteUnfiltered warns of load-balancer addresses that are open to all, although
+// the Service has source ranges: those of the other family.
+func (p *Proxy) noteUnfiltered(svc *model.Service) {
+	if len(svc.SourceRanges) == 0 {
+		return
+	}
+	for _, ip := range svc.LoadBalancerIPs {
+		filtered := slices.ContainsFunc(svc.SourceRanges, func(r netip.Prefix) bool { return r.Addr().Is4() == ip.Is4() })
+		if !filtered {
+			p.record(serviceRef(svc.Name), Warning, reasonUnfiltered, fmt.Sprintf(
+				"%s is open to everyone: spec.loadBalancerSourceRanges has no range of its family; add one", ip))
+		}
+	}
 }

@@ -110,6 +110,11 @@ func (p *Proxy) noteUpdate(u *model.Update) {
 			p.tally.triggers = append(p.tally.triggers, trigger{s.Triggered, metrics.FamilyOf(s.Endpoints[0].Addr)})
 		}
 	}
+	for _, svc := range u.Services {
+		if svc != nil {
+			p.noteUnfiltered(svc)
+		}
+	}
 	for ref, problems := range u.Problems {
 		for _, problem := range problems {
 			p.log.Info("quarantined", "object", ref.String(), "problem", problem.String())

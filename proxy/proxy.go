@@ -46,6 +46,8 @@ type loop struct {
 	synced     bool   // the table was complete once
 	generation uint32 // of the ruleset when it was last read or written
 	monitor    *kernel.Monitor
+	suspicious bool              // another process may have changed the table
+	intruder   kernel.Generation // who committed to the table, until it is repaired
 
 	quarantine quarantine
 	tally      tally
@@ -218,10 +220,10 @@ func (p *Proxy) step() {
 	switch {
 	case !p.synced:
 		p.completed(report)
-	case report.read > 0 && report.transactions > 0:
-		p.instruments.Metrics.Repair()
-		p.log.Info("table repaired", "operations", report.operations, "took", report.total().String())
+	case p.suspicious && report.transactions > 0:
+		p.repaired(report)
 	}
+	p.trust()
 	report.log(p.log)
 }
 

@@ -39,7 +39,7 @@ func (p *Proxy) watch(ctx context.Context) {
 	p.monitor = m
 	// Whatever was committed before anybody listened is not told.
 	if g, err := p.watcher.Generation(); err != nil || g.ID != p.generation {
-		p.adopted = false
+		p.adopted, p.suspicious = false, true
 		p.retry.in(0)
 	}
 	go func() {
@@ -75,7 +75,7 @@ func (p *Proxy) repairPause() time.Duration {
 
 // foreignChange makes the next step read the table and repair it.
 func (p *Proxy) foreignChange(f foreign) {
-	p.adopted = false
+	p.adopted, p.suspicious = false, true
 	switch {
 	case f.err != nil:
 		p.unwatch()
@@ -83,11 +83,8 @@ func (p *Proxy) foreignChange(f foreign) {
 	case f.commit.Missed:
 		p.log.Info("too many changes of other processes to follow, will read the table")
 	default:
-		p.instruments.Metrics.ForeignChange(f.commit.Process)
-		p.record(p.nodeRef(), Warning, reasonForeign, fmt.Sprintf(
-			"process %q (pid %d) changed the nftables table inet %s, which is being repaired",
-			f.commit.Process, f.commit.PID, p.config.Table))
-		p.log.Info("another process changed the table, will repair it",
+		p.intruder = f.commit.Generation
+		p.log.V(1).Info("another process committed to the table, will read it",
 			"process", f.commit.Process, "pid", f.commit.PID, "generation", f.commit.ID)
 	}
 	if wait := p.repairPause(); wait > 0 {
@@ -96,3 +93,22 @@ func (p *Proxy) foreignChange(f foreign) {
 	}
 	p.step()
 }
+
+// repaired tells that the table differed from what was committed, and who had
+// changed it, if that is known.
+func (p *Proxy) repaired(r *report) {
+	who, process := "another process", "unknown"
+	if p.intruder.Process != "" {
+		process = p.intruder.Process
+		who = fmt.Sprintf("process %q (pid %d)", p.intruder.Process, p.intruder.PID)
+	}
+	p.instruments.Metrics.Repair()
+	p.instruments.Metrics.ForeignChange(process)
+	p.log.Info("another process changed the table, which is repaired", "process", process,
+		"pid", p.intruder.PID, "operations", r.operations, "took", r.total().String())
+	p.record(p.nodeRef(), Warning, reasonForeign, fmt.Sprintf(
+		"%s changed the nftables table inet %s, which is repaired", who, p.config.Table))
+}
+
+// trust says that the table is as it should be.
+func (p *Proxy) trust() { p.suspicious, p.intruder = false, kernel.Generation{} }
