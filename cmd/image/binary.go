@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"debug/buildinfo"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -56,12 +57,12 @@ type binary struct {
 }
 
 // compile builds the agent, static.
-func compile(ctx context.Context, src *source, p platform) (*binary, error) {
+func compile(ctx context.Context, src *source, p platform) (bin *binary, err error) {
 	dir, err := os.MkdirTemp("", "kube-vmap-image-")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	path := filepath.Join(dir, "kube-vmap")
 	_, err = command(ctx, src.Root, p.env(), "go", "build", "-trimpath",
 		"-ldflags", "-s -w -X main.version="+src.Version, "-o", path, "./cmd/kube-vmap")
