@@ -35,12 +35,16 @@ var buildOnce = sync.OnceValues(func() (*built, error) {
 	if err != nil {
 		return nil, err
 	}
+	buildDir = dir
 	b := &built{checkout: filepath.Join(dir, "checkout"), output: filepath.Join(dir, "output")}
 	if err := snapshot(b.checkout); err != nil {
-		return b, err
+		return nil, err
 	}
 	return b, buildIn(b.checkout, b.output)
 })
+
+// buildDir is what buildOnce leaves to be removed.
+var buildDir string
 
 func buildImage(t *testing.T) *built {
 	t.Helper()
@@ -53,8 +57,8 @@ func buildImage(t *testing.T) *built {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if b, _ := buildOnce(); b != nil {
-		_ = os.RemoveAll(filepath.Dir(b.checkout))
+	if buildDir != "" {
+		_ = os.RemoveAll(buildDir)
 	}
 	os.Exit(code)
 }
