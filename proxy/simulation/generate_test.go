@@ -221,7 +221,7 @@ func (g *generator) hostChange() model.Update {
 // changeConfig changes something that takes a restart.
 func (g *generator) changeConfig() {
 	c := &g.config
-	switch g.rng.IntN(8) {
+	switch g.rng.IntN(9) {
 	case 0:
 		c.IPv4, c.IPv6 = true, g.chance(60)
 	case 1:
@@ -239,5 +239,7 @@ func (g *generator) changeConfig() {
 		c.AffinitySize = one[uint32](g, 1<<20, 1<<10)
 	case 7:
 		c.Coalesce = one(g, 0, 5*time.Millisecond)
+	case 8:
+		c.Own = !c.Own
 	}
 }

@@ -40,19 +40,19 @@ func largeWorld(rng *rand.Rand, count int) *world {
 			Name: model.ServiceName{Namespace: fmt.Sprintf("ns-%d", i%7), Name: fmt.Sprintf("s-%d", i)},
 			UID:  fmt.Sprint(i), Created: time.Unix(rng.Int64N(100), 0),
 			ClusterIPs:     []netip.Addr{netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)})},
-			Ports:          []model.ServicePort{{Protocol: model.TCP, Port: 80, NodePort: uint16(30000 + rng.IntN(2000))}},
+			Ports:          []model.ServicePort{{Protocol: model.TCP, Port: 80}},
 			ExternalPolicy: model.TrafficPolicy(rng.IntN(2)), Affinity: affinities[rng.IntN(len(affinities))],
 			SourceRanges: ranges[:rng.IntN(3)],
 		}
-		if rng.IntN(4) == 0 {
-			s.LoadBalancerIPs = externalAddrs[:1+rng.IntN(3)]
+		if rng.IntN(8) == 0 {
+			s.Ports[0].NodePort, s.LoadBalancerIPs = uint16(30000+rng.IntN(200)), externalAddrs[:1+rng.IntN(3)]
 		}
 		w.services[s.Name] = s
 		slice := &model.EndpointSlice{
 			Name: model.SliceName{Namespace: s.Name.Namespace, Name: s.Name.Name}, Service: s.Name,
 			Ports: []model.EndpointPort{{Protocol: model.TCP, Port: 8080}},
 		}
-		for range rng.IntN(7) {
+		for range rng.IntN(4) {
 			slice.Endpoints = append(slice.Endpoints, model.Endpoint{
 				Addr: pod(rng.IntN(5000), true), Node: nodeNames[rng.IntN(len(nodeNames))], State: model.Ready | model.Serving,
 			})

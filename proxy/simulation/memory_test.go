@@ -49,6 +49,9 @@ func (m *memory) Commit(tx *nft.Transaction) (kernel.Result, error) {
 	ops := tx.Operations()
 	err := checkPromises(tx, ops)
 	for i := 0; i < len(ops) && err == nil; i++ {
+		if tx.ReplacesTable() && i == 0 && m.table != nil {
+			continue // makes sure that there is one to delete, whatever its flags
+		}
 		err = m.apply(tx.Table, &ops[i])
 	}
 	if err != nil {
@@ -115,10 +118,10 @@ func (m *memory) apply(t *nft.Table, op *nft.Operation) error {
 	if m.table == nil || m.table.name != t.Name {
 		return refusal(unix.ENOENT, "%s: no table %s", op.Kind, t.Name)
 	}
-	switch op.Kind {
-	case nft.AddSet, nft.DeleteSet:
+	switch {
+	case op.Kind == nft.AddSet || op.Kind == nft.DeleteSet:
 		return m.applySet(op)
-	case nft.AddElements, nft.DeleteElements:
+	case op.Kind.IsOfElements():
 		return m.applyElements(op)
 	}
 	return m.applyChain(op)
@@ -270,9 +273,10 @@ func (m *memory) applyElements(op *nft.Operation) error {
 			}
 		})
 		var err error
-		if op.Kind == nft.AddElements {
+		switch {
+		case op.Kind == nft.AddElements:
 			err = m.addElement(s, e)
-		} else {
+		case op.Kind == nft.DeleteElements || found:
 			err = s.deleteElement(e, &was, found)
 		}
 		if err != nil {
