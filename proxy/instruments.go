@@ -125,7 +125,6 @@ func (p *Proxy) noteUpdate(u *model.Update) {
 
 // noteDesired counts what a service wants.
 func (p *Proxy) noteDesired(name model.ServiceName, d *ruleset.Desired) {
-	p.noteConflicts(name)
 	var now localTally
 	seen := map[noLocalPort]bool{}
 	for i := range d.Frontends {

@@ -80,6 +80,9 @@ func (p *Proxy) syncChunk(r *report, names []model.ServiceName, last bool) error
 			}
 		}
 	}
+	for _, name := range names { // now that all of them are set
+		p.noteConflicts(name)
+	}
 	plan := p.tracker.Plan(last)
 	r.compute += time.Since(start)
 	if err := p.commit(r, plan); err != nil {
