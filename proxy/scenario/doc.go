@@ -10,14 +10,14 @@
 //	-- config --        how the proxy is configured (type config, as YAML)
 //	-- net --           what the laboratory has beyond the default, a command a line
 //	-- objects --       Services, EndpointSlices, Nodes and ServiceCIDRs, as YAML
-//	-- problems --      golden: what is quarantined, a line a problem
 //	-- elements --      golden: the elements in the table, by set, and the chains made on demand
+//	-- events --        golden: warnings about objects
 //	-- packets --       who connects to what, and what becomes of it
 //	-- step 2: net --
 //	-- step 2: objects --       objects that are new or changed
 //	-- step 2: delete --        objects that go: "Service shop/web", a line each
-//	-- step 2: problems --      golden
 //	-- step 2: transactions --  golden: what is written to the kernel, as nft commands
+//	-- step 2: events --        golden
 //	-- step 2: packets --
 //	-- step 3: ...
 //
@@ -30,8 +30,8 @@
 //
 //	client,a1 tcp,udp 10.96.0.10:80 [fd00:10:96::10]:80 -> a2 b1, a1 masqueraded
 //
-// Hosts (with ":port" to come from that port), protocols (tcp, udp, sctp, icmp),
-// destinations, and the outcome of each combination, one of:
+// Hosts (with ":port" to come from that port), protocols (tcp, udp, sctp, icmp,
+// and http for health checks), destinations, and the outcome of each combination:
 //
 //	a1 b1                  these servers answer, each of them sometimes
 //	a1, b1 masqueraded     likewise; a1 sees the client's own address, b1 another one
@@ -40,6 +40,7 @@
 //	refused                TCP reset or ICMP port unreachable
 //	unreachable            another ICMP error, or no route
 //	silent                 nothing comes back
+//	200/2                  the status of a health check, and the number of endpoints it tells
 //
 // # The laboratory
 //
@@ -52,6 +53,7 @@
 //	address node-a 203.0.113.10/32     an address on eth0
 //	no-address node-a 203.0.113.10/32  and its end
 //	route 203.0.113.128/25 node-b      what else leads to which node outside
+//	nft node-a table inet x { ... }    a ruleset of somebody else, with "; " for each new line
 //
 // # What is tested
 //

@@ -44,15 +44,15 @@ const (
 	netSection          section = "net"
 	objectsSection      section = "objects"
 	deleteSection       section = "delete"
-	problemsSection     section = "problems"
 	elementsSection     section = "elements"
+	eventsSection       section = "events"
 	transactionsSection section = "transactions"
 	packetsSection      section = "packets"
 )
 
 var sections = []section{
 	configSection, netSection, objectsSection, deleteSection,
-	problemsSection, elementsSection, transactionsSection, packetsSection,
+	elementsSection, transactionsSection, eventsSection, packetsSection,
 }
 
 // fileName is the section's name in the archive.

@@ -61,7 +61,7 @@ func listingLines(listing string, table *nft.Table) []string {
 			line, inElements = strings.CutSuffix(line, " }")
 			inElements = !inElements
 			if !dynamic {
-				lines = append(lines, elementsOf(line)...)
+				lines = append(lines, splitElements(line)...)
 			}
 			continue
 		}
@@ -84,8 +84,8 @@ func setName(line string) (string, bool) {
 	return words[1], true
 }
 
-// elementsOf splits a line of elements.
-func elementsOf(line string) []string {
+// splitElements splits a line of elements.
+func splitElements(line string) []string {
 	var list []string
 	for _, e := range strings.Split(strings.TrimSuffix(line, ","), ", ") {
 		list = append(list, slotNumber.ReplaceAllString(strings.TrimSpace(e), "$1$2$3"))

@@ -45,6 +45,9 @@ func parseNetCommand(line string) (netCommand, error) {
 	switch {
 	case words[0] == "serve" && len(words) == 4:
 		return parseServe(words[1:])
+	case words[0] == "nft" && len(words) > 2:
+		ruleset := strings.ReplaceAll(strings.Join(words[2:], " "), "; ", "\n")
+		return func(lab *testnet.Lab) error { return lab.Host(words[1]).LoadNFT(ruleset) }, nil
 	case len(words) == 3:
 		return parsePrefixCommand(words)
 	}

@@ -27,7 +27,7 @@ import (
 // object is an API object, or the name of one.
 type object struct {
 	ref   model.ObjectRef
-	value any // *corev1.Service and so on; nil: only the name
+	value metav1.Object // nil: only the name
 }
 
 // parseObjects reads YAML documents.
@@ -54,33 +54,33 @@ func parseObjects(data []byte) ([]object, error) {
 }
 
 func parseObject(doc []byte) (object, error) {
-	var head struct {
-		metav1.TypeMeta   `json:",inline"`
-		metav1.ObjectMeta `json:"metadata"`
-	}
+	var head metav1.TypeMeta
 	if err := yaml.Unmarshal(doc, &head); err != nil {
 		return object{}, err
 	}
-	o := object{ref: model.ObjectRef{Kind: head.Kind, Namespace: head.Namespace, Name: head.Name}}
+	var value metav1.Object
 	switch head.APIVersion + " " + head.Kind {
 	case "v1 Service":
-		o.value = &corev1.Service{}
+		value = &corev1.Service{}
 	case "discovery.k8s.io/v1 EndpointSlice":
-		o.value = &discoveryv1.EndpointSlice{}
+		value = &discoveryv1.EndpointSlice{}
 	case "v1 Node":
-		o.value = &corev1.Node{}
+		value = &corev1.Node{}
 	case "networking.k8s.io/v1 ServiceCIDR":
-		o.value = &networkingv1.ServiceCIDR{}
+		value = &networkingv1.ServiceCIDR{}
 	default:
 		return object{}, fmt.Errorf("apiVersion %q, kind %q is none that a proxy reads", head.APIVersion, head.Kind)
 	}
-	return o, yaml.UnmarshalStrict(doc, o.value)
+	err := yaml.UnmarshalStrict(doc, value)
+	ref, _ := convert.Ref(value)
+	return object{ref, value}, err
 }
 
 // parseDeletion reads "Service shop/web".
 func parseDeletion(line string) (object, error) {
 	kind, name, ok := strings.Cut(line, " ")
-	if !ok || !slices.Contains([]string{"Service", "EndpointSlice", "Node", "ServiceCIDR"}, kind) {
+	kinds := []string{source.KindService, source.KindEndpointSlice, source.KindNode, source.KindServiceCIDR}
+	if !ok || !slices.Contains(kinds, kind) {
 		return object{}, errors.New("write kind and name: Service shop/web")
 	}
 	o := object{ref: model.ObjectRef{Kind: kind, Name: name}}
@@ -129,7 +129,14 @@ func newWorld(c *config, node string) *world {
 // apply sets and deletes objects and returns the update that a source makes of it.
 func (w *world) apply(objects ...object) model.Update {
 	for _, o := range objects {
-		w.ledger.SetProblems(o.ref, w.set(o))
+		if o.ref.Kind == source.KindNode && o.ref.Name != w.node {
+			continue // a proxy watches its own
+		}
+		converted := source.Object{Ref: o.ref}
+		if o.value != nil {
+			converted, _ = w.convert.Object(o.value)
+		}
+		w.ledger.Set(converted)
 	}
 	u, _ := w.ledger.Take()
 	w.all.Services = merge(w.all.Services, u.Services, func(s *model.Service) bool { return s == nil })
@@ -144,39 +151,6 @@ func (w *world) apply(objects ...object) model.Update {
 	return u
 }
 
-// set tells the ledger of one object.
-func (w *world) set(o object) (problems []model.Problem) {
-	switch o.ref.Kind {
-	case "Service":
-		var s *model.Service
-		if o.value != nil {
-			s, problems = w.convert.Service(o.value.(*corev1.Service))
-		}
-		w.ledger.SetService(model.ServiceName{Namespace: o.ref.Namespace, Name: o.ref.Name}, s)
-	case "EndpointSlice":
-		var s *model.EndpointSlice
-		if o.value != nil {
-			s, problems = w.convert.EndpointSlice(o.value.(*discoveryv1.EndpointSlice))
-		}
-		w.ledger.SetSlice(model.SliceName{Namespace: o.ref.Namespace, Name: o.ref.Name}, s)
-	case "Node":
-		if o.value != nil && o.ref.Name == w.node {
-			var n *model.Node
-			n, problems = w.convert.Node(o.value.(*corev1.Node))
-			w.ledger.SetNode(n)
-		}
-	case "ServiceCIDR":
-		if o.value == nil {
-			w.ledger.SetServiceCIDR(o.ref.Name, nil)
-			break
-		}
-		ranges, found := w.convert.ServiceCIDR(o.value.(*networkingv1.ServiceCIDR))
-		w.ledger.SetServiceCIDR(o.ref.Name, ranges)
-		problems = found
-	}
-	return problems
-}
-
 func merge[K comparable, V any](into, from map[K]V, gone func(V) bool) map[K]V {
 	if into == nil {
 		into = map[K]V{}
@@ -184,16 +158,4 @@ func merge[K comparable, V any](into, from map[K]V, gone func(V) bool) map[K]V {
 	maps.Copy(into, from)
 	maps.DeleteFunc(into, func(_ K, v V) bool { return gone(v) })
 	return into
-}
-
-// problemLines are the problems of all objects, sorted.
-func (w *world) problemLines() string {
-	var lines []string
-	for ref, problems := range w.all.Problems {
-		for _, p := range problems {
-			lines = append(lines, fmt.Sprintf("%s: %s\n", ref, p))
-		}
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "")
 }

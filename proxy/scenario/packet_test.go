@@ -19,7 +19,7 @@ import (
 // of each combination.
 type packet struct {
 	from      []sender
-	protocols []model.Protocol
+	protocols []protocol
 	to        []netip.AddrPort // port 0 for ICMP
 	want      outcome
 }
@@ -30,8 +30,14 @@ type sender struct {
 	port uint16
 }
 
-// icmp stands for echo requests.
-const icmp model.Protocol = 1
+// protocol is how a packet's line spells it.
+type protocol string
+
+// Protocols beside TCP, UDP and SCTP: echo requests, and health checks.
+const (
+	icmp protocol = "icmp"
+	http protocol = "http"
+)
 
 // outcome is what becomes of connections.
 type outcome struct {
@@ -62,11 +68,8 @@ func parsePacket(line string) (packet, error) {
 		p.from = append(p.from, s)
 	}
 	for _, word := range strings.Split(words[1], ",") {
-		proto, ok := model.ParseProtocol(strings.ToUpper(word))
-		if word == "icmp" {
-			proto, ok = icmp, true
-		}
-		if !ok {
+		proto := protocol(word)
+		if _, ok := model.ParseProtocol(strings.ToUpper(word)); !ok && proto != icmp && proto != http {
 			return p, fmt.Errorf("protocol %q is unknown", word)
 		}
 		p.protocols = append(p.protocols, proto)
@@ -146,7 +149,7 @@ func sendPackets(t *testing.T, lab *testnet.Lab, packets []packet) {
 				for _, to := range p.to {
 					probes.Go(func() {
 						if err := p.want.hold(lab, from, proto, to); err != nil {
-							t.Errorf("%s %s %s: %v", from.host, strings.ToLower(protocolName(proto)), to, err)
+							t.Errorf("%s %s %s: %v", from.host, proto, to, err)
 						}
 					})
 				}
@@ -156,21 +159,14 @@ func sendPackets(t *testing.T, lab *testnet.Lab, packets []packet) {
 	probes.Wait()
 }
 
-func protocolName(p model.Protocol) string {
-	if p == icmp {
-		return "ICMP"
-	}
-	return p.String()
-}
-
 // hold probes until every wanted server has answered, and a few times at least,
 // and compares each outcome. The probability that a fair choice from four misses
 // one of them in so many attempts is below one in 10^20.
-func (o *outcome) hold(lab *testnet.Lab, from sender, p model.Protocol, to netip.AddrPort) error {
+func (o *outcome) hold(lab *testnet.Lab, from sender, p protocol, to netip.AddrPort) error {
 	const least, most = 6, 200
 	host := lab.Host(from.host)
-	if from.port != 0 {
-		return o.holdFlow(host, from, p, to)
+	if from.port != 0 || p == http {
+		return o.holdSoon(host, from, p, to)
 	}
 	seen := map[string]bool{}
 	for n := range most {
@@ -189,9 +185,9 @@ func (o *outcome) hold(lab *testnet.Lab, from sender, p model.Protocol, to netip
 	return fmt.Errorf("only %v answer, want %v", seen, o.servers())
 }
 
-// holdFlow sends on one flow. Where a flow is to be led elsewhere, conntrack is
-// cleaned beside the proxy's loop, so it waits for that.
-func (o *outcome) holdFlow(host *testnet.Host, from sender, p model.Protocol, to netip.AddrPort) error {
+// holdSoon waits for what is done beside the proxy's loop: for conntrack to be
+// cleaned, where a flow is to be led elsewhere, and for health checks.
+func (o *outcome) holdSoon(host *testnet.Host, from sender, p protocol, to netip.AddrPort) error {
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		err := o.check(o.probe(host, from, p, to))
 		if err == nil || time.Now().After(deadline) {
@@ -209,7 +205,7 @@ func (o *outcome) servers() []string {
 	return names
 }
 
-func (o *outcome) probe(host *testnet.Host, from sender, p model.Protocol, to netip.AddrPort) testnet.Outcome {
+func (o *outcome) probe(host *testnet.Host, from sender, p protocol, to netip.AddrPort) testnet.Outcome {
 	var opts testnet.ProbeOptions
 	if from.port != 0 {
 		// From a certain address: the wildcard of IPv6 would take the port of IPv4 too.
@@ -219,10 +215,14 @@ func (o *outcome) probe(host *testnet.Host, from sender, p model.Protocol, to ne
 	if o.kind == testnet.Silent {
 		opts.Timeout = silence
 	}
-	if p == icmp {
+	switch p {
+	case icmp:
 		return ping(host, to.Addr(), opts)
+	case http:
+		return checkHealth(host, to)
 	}
-	return host.ProbeWith(p, to, opts)
+	transport, _ := model.ParseProtocol(strings.ToUpper(string(p)))
+	return host.ProbeWith(transport, to, opts)
 }
 
 func familyOf(a netip.Addr) testnet.Family {

@@ -58,14 +58,27 @@ func (r *recorder) table() *nft.Table {
 	return r.mirror.clone()
 }
 
-// take returns the transactions since the last time. Those that only delete
-// session-affinity bindings come whenever they are done, and are left out.
+// take returns the transactions since the last time. Those that change only the
+// marker's elements are the test's own, and those that only delete session-affinity
+// bindings come whenever they are done: both are left out.
 func (r *recorder) take() []*nft.Transaction {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	txs := r.txs
 	r.txs = nil
 	return slices.DeleteFunc(txs, func(tx *nft.Transaction) bool {
-		return !slices.ContainsFunc(tx.Operations(), func(op nft.Operation) bool { return op.Set == nil || !op.Set.Dynamic })
+		return !slices.ContainsFunc(tx.Operations(), func(op nft.Operation) bool { return !isMarker(&op) && !isBinding(&op) })
+	})
+}
+
+func isBinding(op *nft.Operation) bool { return op.Set != nil && op.Set.Dynamic }
+
+func isMarker(op *nft.Operation) bool {
+	if op.Set == nil || op.Set.Name != "service-cidrs4" && op.Set.Name != "service-cidrs6" {
+		return false
+	}
+	return !slices.ContainsFunc(op.Elements, func(e nft.Element) bool {
+		text := e.Text(op.Set)
+		return text != "198.18.0.0/15" && text != "2001:2::/48"
 	})
 }

@@ -45,21 +45,15 @@ func (s *scenario) beginning(t *testing.T, node string) *world {
 	return w
 }
 
-// testRendered computes the table of the first step from nothing, and the
-// problems of all steps. They are those of the first node that runs a proxy.
+// testRendered computes the table of the first step from nothing, as the first
+// node that runs a proxy wants it.
 func (s *scenario) testRendered(t *testing.T) {
 	node := s.config.Proxies[0]
 	config := s.config.proxy(node)
 	empty := newWorld(&s.config, node)
 	empty.apply(clusterObjects(t, nil)...)
-	w := s.beginning(t, node)
-	table := proxy.Render(config, w.all)
-	s.golden(t, 1, elementsSection, elementsText(table, proxy.Render(config, empty.all)))
-	s.golden(t, 1, problemsSection, w.problemLines())
-	for _, step := range s.steps[1:] {
-		w.apply(step.changes()...)
-		s.golden(t, step.number, problemsSection, w.problemLines())
-	}
+	table, without := proxy.Render(config, s.beginning(t, node).all), proxy.Render(config, empty.all)
+	s.golden(t, 1, elementsSection, elementsText(table, without))
 }
 
 // changes are the objects that change and go.
@@ -70,7 +64,9 @@ func (s *scenario) testLive(t *testing.T) {
 	lab := newLab(t)
 	var proxies []*live
 	for _, node := range s.config.Proxies {
-		proxies = append(proxies, newLive(t, lab.Host(node).FD(), s.config.proxy(node), s.beginning(t, node)))
+		l := newLive(t, lab.Host(node).FD(), s.config.proxy(node), s.beginning(t, node))
+		l.serveHealth(t, lab.Host(node))
+		proxies = append(proxies, l)
 	}
 	for _, step := range s.steps {
 		if t.Failed() {
@@ -101,9 +97,13 @@ func (s *scenario) runStep(t *testing.T, lab *testnet.Lab, proxies []*live, step
 			l.apply(step.changes()...)
 			l.await(t)
 		}
-		txs := l.kernel.take()
+		l.settle(t)
+		txs, events := l.kernel.take(), l.events.take()
 		if step.number > 1 && i == 0 {
 			s.golden(t, step.number, transactionsSection, transactionsText(txs))
+		}
+		if i == 0 {
+			s.golden(t, step.number, eventsSection, events)
 		}
 		l.checkKernel(t, lab.Host(l.world.node))
 		l.awaitBindings(t)

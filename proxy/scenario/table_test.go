@@ -59,14 +59,15 @@ func elementLines(s *nft.Set) []string {
 // slotKey splits an element's key into what comes before the slot, and the slot.
 func slotKey(s *nft.Set, e *nft.Element) (frontend []byte, slot uint32) {
 	key := e.Key.Bytes()
-	if s.Key[len(s.Key)-1] != nft.Mark {
+	if !hasSlots(s) {
 		return key, 0
 	}
 	at := len(key) - 4
 	return key[:at], e.Key.MarkAt(at)
 }
 
-// transactionsText lists transactions, each with a head line.
+// transactionsText lists transactions. The rules of chains that are made on demand
+// are only counted: the golden tables show them.
 func transactionsText(txs []*nft.Transaction) string {
 	if len(txs) == 0 {
 		return "# nothing is written\n"
@@ -74,10 +75,24 @@ func transactionsText(txs []*nft.Transaction) string {
 	var sb strings.Builder
 	for i, tx := range txs {
 		if i > 0 {
-			fmt.Fprintf(&sb, "# then\n")
+			sb.WriteString("# then\n")
+		}
+		rules := map[string]int{}
+		for _, op := range tx.Operations() {
+			if op.Kind == nft.AddRule {
+				rules[op.Chain.Name]++
+			}
 		}
 		for _, line := range tx.Lines() {
-			sb.WriteString(strings.Replace(line, " inet "+tx.Table.Name, "", 1) + "\n")
+			line = strings.Replace(line, " inet "+tx.Table.Name, "", 1)
+			words := strings.Fields(line)
+			switch what, made := words[1], onDemand(words[2]); {
+			case what == "rule" && made:
+				continue
+			case what == "chain" && made && rules[words[2]] > 0:
+				line += fmt.Sprintf(" # and its rules: %d", rules[words[2]])
+			}
+			sb.WriteString(line + "\n")
 		}
 	}
 	return sb.String()
