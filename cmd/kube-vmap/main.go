@@ -43,6 +43,6 @@ or "nft list table inet kube-vmap".`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), renderCommand(), servicesCommand(), cleanupCommand(), versionCommand())
+	root.AddCommand(runCommand(), renderCommand(), servicesCommand(), cleanupCommand(), sysctlsCommand(), versionCommand())
 	return root
 }

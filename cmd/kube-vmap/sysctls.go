@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/kube-vmap/kube-vmap/proxy/conntrack"
@@ -18,4 +21,28 @@ func (f *sysctlFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.TCPBeLiberal, "conntrack-tcp-be-liberal", f.TCPBeLiberal, "take TCP packets outside the window for valid")
 	fs.DurationVar(&f.UDPTimeout, "conntrack-udp-timeout", f.UDPTimeout, "idle time of unanswered UDP flows; 0 leaves it")
 	fs.DurationVar(&f.UDPStreamTimeout, "conntrack-udp-timeout-stream", f.UDPStreamTimeout, "idle time of answered UDP flows; 0 leaves it")
+}
+
+func sysctlsCommand() *cobra.Command {
+	var flags sysctlFlags
+	cmd := &cobra.Command{
+		Use:   "sysctls",
+		Short: "Set conntrack's sysctls",
+		Long: `Sysctls sets conntrack's sysctls as "run" does, and ends. It is for an init
+container, or a unit at boot, that may write to /proc/sys, so that "run" does
+not have to. What can't be set is a warning: Services work without.`,
+		Example: `  kube-vmap sysctls
+  kube-vmap sysctls --conntrack-max-per-core 65536 --conntrack-udp-timeout 10s`,
+		Args: cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			if err := conntrack.Load(); err != nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", err)
+			}
+			for _, err := range flags.Apply("/proc/sys") {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", err)
+			}
+		},
+	}
+	flags.register(cmd.Flags())
+	return cmd
 }

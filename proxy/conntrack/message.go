@@ -8,9 +8,10 @@ import (
 
 // Messages of ctnetlink (include/uapi/linux/netfilter/nfnetlink_conntrack.h).
 const (
-	msgNew    = 0 // a flow, in dumps
-	msgGet    = 1
-	msgDelete = 2
+	msgNew      = 0 // a flow, in dumps
+	msgGet      = 1
+	msgDelete   = 2
+	msgGetStats = 5
 
 	sizeofNfgenmsg = 4
 )
