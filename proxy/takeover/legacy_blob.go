@@ -194,7 +194,7 @@ func (b *blob) without(p *plan) (*blob, []int) {
 	for _, j := range p.jumps {
 		goneRules[int(j.rule)] = true
 	}
-	out := &blob{layout: b.layout, name: b.name, validHooks: b.validHooks}
+	out := &blob{layout: b.layout, name: b.name, validHooks: b.validHooks, entry: b.entry, underflow: b.underflow}
 	moved := map[int]int{} // where an entry is now, or what followed it
 	var left []int
 	for i, e := range b.entries {
@@ -206,8 +206,10 @@ func (b *blob) without(p *plan) (*blob, []int) {
 	}
 	out.relocate(moved)
 	for h := range hookNames {
-		out.entry[h] = uint32(moved[int(b.entry[h])])
-		out.underflow[h] = uint32(moved[int(b.underflow[h])])
+		if b.validHooks&(1<<h) != 0 {
+			out.entry[h] = uint32(moved[int(b.entry[h])])
+			out.underflow[h] = uint32(moved[int(b.underflow[h])])
+		}
 	}
 	return out, left
 }
