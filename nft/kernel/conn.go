@@ -34,9 +34,12 @@ type Conn struct {
 	request buffer
 }
 
-// Dial opens the sockets, and asks the kernel once, so that what is missing
-// (nf_tables, CAP_NET_ADMIN) is told here.
+// Dial opens the sockets, and asks the kernel once, so that what is missing (a
+// kernel of 5.13 or newer, nf_tables, CAP_NET_ADMIN) is told here.
 func Dial(o Options) (*Conn, error) {
+	if err := checkRelease(kernelRelease()); err != nil {
+		return nil, err
+	}
 	c := &Conn{options: o}
 	if o.NetNS != 0 {
 		fd, err := unix.FcntlInt(uintptr(o.NetNS), unix.F_DUPFD_CLOEXEC, 0)
@@ -54,10 +57,10 @@ func Dial(o Options) (*Conn, error) {
 
 // probe opens both sockets and reads the generation.
 func (c *Conn) probe() error {
-	if _, err := c.writer.open(); err != nil {
-		return err
+	_, err := c.writer.open()
+	if err == nil {
+		_, err = c.Generation()
 	}
-	_, err := c.Generation()
 	var errno unix.Errno
 	if !errors.As(err, &errno) {
 		return err
@@ -65,7 +68,7 @@ func (c *Conn) probe() error {
 	switch errno {
 	case unix.EPERM:
 		return fmt.Errorf("use nf_tables: CAP_NET_ADMIN is missing: %w", errno)
-	case unix.EINVAL, unix.EOPNOTSUPP:
+	case unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT:
 		return fmt.Errorf("use nf_tables: the kernel has none, load its module nf_tables: %w", errno)
 	}
 	return err

@@ -74,6 +74,9 @@ func diffTables() map[string]*nft.Table {
 		"all kinds of sets":   setTable(),
 		"cluster":             newCluster(20, 3).table,
 	}
+	if !kernel.KernelAtLeast(6, 9) {
+		delete(tables, "owned") // no flag persist
+	}
 	for _, t := range tables {
 		if t != nil {
 			t.Name = "diff"

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -13,15 +14,32 @@ const msgDestroySetElem = 30
 // canDestroy reports whether the kernel has the destroy messages: since 6.3.
 var canDestroy = sync.OnceValue(func() bool { return kernelAtLeast(6, 3) })
 
+// checkRelease refuses kernels before 5.13, on which nothing here was tried.
+func checkRelease(release string) error {
+	if releaseAtLeast(release, 5, 13) {
+		return nil
+	}
+	return fmt.Errorf("use nf_tables: the kernel is too old: it is %s, and must be 5.13 or newer", release)
+}
+
 // kernelAtLeast compares the running kernel's release.
-func kernelAtLeast(major, minor int) bool {
+func kernelAtLeast(major, minor int) bool { return releaseAtLeast(kernelRelease(), major, minor) }
+
+// kernelRelease is what `uname -r` prints, empty if the kernel does not tell.
+func kernelRelease() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
-		return false
+		return ""
 	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// releaseAtLeast compares the two first numbers of a release. What follows them
+// is the distribution's.
+func releaseAtLeast(release string, major, minor int) bool {
 	var version [2]int
 	part := 0
-	for _, c := range u.Release {
+	for _, c := range release {
 		switch {
 		case c >= '0' && c <= '9':
 			version[part] = version[part]*10 + int(c-'0')
