@@ -11,6 +11,8 @@ import (
 	"github.com/onsi/ginkgo/v2/types"
 	. "github.com/onsi/gomega"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/kube-vmap/kube-vmap/e2e/cluster"
 )
 
@@ -44,6 +46,7 @@ func TestE2E(t *testing.T) {
 	SetDefaultEventuallyTimeout(eventually)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	EnforceDefaultTimeoutsWhenUsingContexts()
+	rest.SetDefaultWarningHandler(rest.NoWarnings{}) // the API warns of what the suite does on purpose
 	suiteConfig, reporterConfig := GinkgoConfiguration()
 	choose(&suiteConfig)
 	RunSpecs(t, "kube-vmap in a cluster, agent "+agentName(), suiteConfig, reporterConfig)

@@ -201,3 +201,11 @@ func ofFamily(f testnet.Family, to []netip.AddrPort) (of []netip.AddrPort) {
 	}
 	return of
 }
+
+// textToAddrs parses addresses.
+func textToAddrs(texts ...string) (addrs []netip.Addr) {
+	for _, text := range texts {
+		addrs = append(addrs, netip.MustParseAddr(text))
+	}
+	return addrs
+}

@@ -76,7 +76,7 @@ func nodeObject(n testnet.Node) *corev1.Node {
 // startAgents starts the agents of all nodes side by side.
 func (c *Cluster) startAgents(ctx context.Context, agent *Agent) error {
 	for _, n := range c.nodes {
-		if err := n.launch(ctx, agent); err != nil {
+		if err := n.Launch(ctx, agent); err != nil {
 			return err
 		}
 	}
@@ -90,14 +90,14 @@ func (c *Cluster) startAgents(ctx context.Context, agent *Agent) error {
 
 // StartAgent starts an agent and returns when it works. There must be none.
 func (n *Node) StartAgent(ctx context.Context, agent *Agent) error {
-	if err := n.launch(ctx, agent); err != nil {
+	if err := n.Launch(ctx, agent); err != nil {
 		return err
 	}
 	return n.waitForAgent(ctx)
 }
 
-// launch starts an agent and does not wait.
-func (n *Node) launch(ctx context.Context, agent *Agent) error {
+// Launch starts an agent and does not wait until it works. There must be none.
+func (n *Node) Launch(ctx context.Context, agent *Agent) error {
 	if n.agent != nil {
 		return fmt.Errorf("start %s on %s: an agent runs: stop it first", agent.Name, n.Name)
 	}

@@ -64,6 +64,9 @@ var questions = []struct {
 	{"addresses", []string{"ip", "address"}},
 	{"routes", []string{"ip", "route"}},
 	{"routes6", []string{"ip", "-6", "route"}},
+	{"neighbours", []string{"ip", "neighbour"}},
+	{"counters", []string{"nstat", "-asz"}},
+	{"conntrack-counters", []string{"conntrack", "-S"}},
 }
 
 // kinds are the objects that matter.

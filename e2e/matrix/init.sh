@@ -25,7 +25,7 @@ finish() {
 		echo "RESULT $1 PASS $(grep -c -e '^ *--- PASS' "$3") tests, $4 s"
 		return
 	fi
-	tail -n 400 "$3"
+	grep -v -e '^ *--- PASS' -e '^=== ' "$3" | head -n 500
 	echo "RESULT $1 FAIL ($(grep -c -e '^ *--- PASS' "$3") passed, $(grep -c -e '^ *--- FAIL' "$3") failed, status $2)"
 }
 
@@ -63,7 +63,8 @@ new_enough() {
 start_agent() {
 	kube-vmap run --manifests /src/examples/demo --node-name demo-node &
 	for _ in $(seq 300); do
-		wget -q -O - http://127.0.0.1:10256/readyz && return
+		wget -q -O - http://127.0.0.1:10256/readyz 2>/dev/null && return
+		kill -0 $! || return
 		sleep 0.1
 	done
 	return 1

@@ -47,7 +47,7 @@ pack_modules() {
 			-o -path '*/arch/x86/crypto/*' -o -name 'veth.ko*' -o -name 'dummy.ko*' -o -name 'modules.builtin*' \
 			-o -name modules.order \) >../list
 		grep '\.xz$' ../list | xargs -r unxz
-		sed 's/\.xz$//' ../list | cpio --quiet -o -H newc >../modules.new
+		{ find lib -type d && sed 's/\.xz$//' ../list; } | cpio --quiet -o -H newc >../modules.new
 		cd .. && rm list && mv modules.new modules.cpio
 	)
 }
@@ -60,9 +60,12 @@ pack_tests() {
 	cp /bin/busybox "$root/bin/busybox"
 	cp e2e/matrix/init.sh "$root/init"
 	chmod +x "$root/init"
+	mkdir -p "$root/etc"
+	cp /etc/protocols /etc/services "$root/etc/" # nft prints names
 	for program in nft conntrack nsenter; do pack_program "$(command -v $program)"; done
 	CGO_ENABLED=0 $nice go build -ldflags '-s -w' -o "$root/bin/kube-vmap" ./cmd/kube-vmap
-	mkdir -p "$root/src/examples"
+	mkdir -p "$root/src/examples" "$root/src/nft"
+	cp nft/*.go "$root/src/nft/" # a test of nft/kernel reads it
 	cp -r examples/demo "$root/src/examples/"
 	: >"$root/tests/suites"
 	grep -v '^#' e2e/matrix/suites.txt | while read -r name package arguments; do

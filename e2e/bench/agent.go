@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kube-vmap/kube-vmap/e2e/controlplane"
+	"github.com/kube-vmap/kube-vmap/proxy/testnet"
+)
+
+// AgentKind is one of the two programs that are compared.
+type AgentKind int
+
+// The programs.
+const (
+	KubeVmap AgentKind = iota
+	KubeProxy
+)
+
+// kinds are the programs in the order in which they are measured.
+var kinds = []AgentKind{KubeVmap, KubeProxy}
+
+func (k AgentKind) String() string { return [...]string{"kube-vmap", "kube-proxy"}[k] }
+
+// MarshalText makes the program's name the key in JSON.
+func (k AgentKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// table is the family and name of the table of Services in IPv4.
+func (k AgentKind) table() (family byte, name string) {
+	if k == KubeVmap {
+		return unix.NFPROTO_INET, "kube-vmap"
+	}
+	return unix.NFPROTO_IPV4, "kube-proxy"
+}
+
+// args are the arguments on a node.
+func (k AgentKind) args(kubeconfig string) []string {
+	if k == KubeVmap {
+		return []string{"run", "--kubeconfig=" + kubeconfig, "--node-name=" + k.String(),
+			"--cluster-cidr=" + podCIDRs, "--profiling"}
+	}
+	return []string{"--proxy-mode=nftables", "--kubeconfig=" + kubeconfig, "--hostname-override=" + k.String(),
+		"--cluster-cidr=" + podCIDRs, "--conntrack-max-per-core=0"} // a namespace can't set it
+}
+
+// version asks the binary.
+func (k AgentKind) version() string {
+	path, err := controlplane.FindBinary("", k.String())
+	if err != nil {
+		return err.Error()
+	}
+	arg := "--version"
+	if k == KubeVmap {
+		arg = "version"
+	}
+	out, err := exec.Command(path, arg).Output()
+	if err != nil {
+		return err.Error()
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return line
+}
+
+// Agent is a running program on its node.
+type Agent struct {
+	kind    AgentKind
+	started time.Time
+	process *testnet.Process
+	account account
+	memory  *memorySampler
+}
+
+// startAgent starts a program in a group of its own, so that the processor time
+// of its children counts, whenever they end.
+func startAgent(w *World, kind AgentKind) (*Agent, error) {
+	binary, err := controlplane.FindBinary("", kind.String())
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{kind: kind}
+	if a.account, err = newAccount(kind.String()); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(filepath.Join(w.logs, kind.String()+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open log of %s: %w", kind, err)
+	}
+	defer log.Close()
+	args := append([]string{"-c", `echo $$ > "$0" && exec "$@"`, a.account.join, binary}, kind.args(w.kubeconfig)...)
+	cmd := exec.Command("/bin/sh", args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	a.started = time.Now()
+	if a.process, err = w.node(kind).Start(cmd); err != nil {
+		return nil, err
+	}
+	a.memory = a.account.sampleMemory(a.process.PID())
+	return a, nil
+}
+
+// stop ends the program and leaves what it programmed.
+func (a *Agent) stop() error {
+	a.memory.stop()
+	if err := a.process.Signal(unix.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-a.process.Done():
+	case <-time.After(30 * time.Second):
+		if err := a.process.Kill(); err != nil {
+			return err
+		}
+	}
+	return a.account.close()
+}
+
+// ended reports an agent that runs no more.
+func (a *Agent) ended() error {
+	select {
+	case <-a.process.Done():
+		return fmt.Errorf("%s has ended: %v: see its log", a.kind, a.process.Wait())
+	default:
+		return nil
+	}
+}
+
+// settle waits until the program has done nothing for a while, and returns its
+// processor time until then.
+func (a *Agent) settle(limit time.Duration) (time.Duration, error) {
+	const window, idle = 500 * time.Millisecond, 10 * time.Millisecond
+	quiet := 0
+	last, err := a.account.cpu()
+	for deadline := time.Now().Add(limit); err == nil && quiet < 4 && time.Now().Before(deadline); {
+		time.Sleep(window)
+		var now time.Duration
+		if now, err = a.account.cpu(); now-last > idle {
+			quiet = 0
+		} else {
+			quiet++
+		}
+		last = now
+		if ended := a.ended(); ended != nil {
+			return last, ended
+		}
+	}
+	return last, err
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+)
+
+// bench is one run.
+type bench struct {
+	options
+	result *Result
+}
+
+// measure goes through the parts at one scale: first one agent, then the other,
+// and at last, with both tables in place and no agent running, packets through
+// both in turn.
+func (b *bench) measure(ctx context.Context, scale Scale) (err error) {
+	say("%s: start the control plane", scale)
+	w, err := startWorld(ctx, b.logs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	services := newServices(scale)
+	took, err := w.load(ctx, services.all())
+	if err != nil {
+		return err
+	}
+	say("%s: %d Services with %d endpoints loaded in %.1f s", scale, scale.Services, scale.Total(), took.Seconds())
+	r := b.result.scale(scale)
+	for _, kind := range b.agents {
+		figures, err := b.agent(ctx, w, kind, services)
+		if err != nil {
+			return err
+		}
+		r.Agents[kind] = figures
+	}
+	return nil
+}
+
+// agent measures one agent.
+func (b *bench) agent(ctx context.Context, w *World, kind AgentKind, services *Services) (f *Figures, err error) {
+	f = &Figures{LoadBefore: loadAverage()}
+	a, cold, err := coldStart(w, kind, services.all())
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if a != nil {
+			err = errors.Join(err, a.stop())
+		}
+	}()
+	f.Cold = &cold
+	say("  %s: cold start: lists in %.2f s, ready %.2f s, %.2f CPU s, %d MB, peak %d MB", kind, cold.ListsIn, cold.Ready, cold.CPU, cold.RestBytes>>20, cold.PeakBytes>>20)
+	if b.does("update") {
+		if err := b.updates(ctx, w, a, services, f); err != nil {
+			return nil, err
+		}
+	}
+	if b.does("restart") {
+		warm := WarmRestart{}
+		if a, warm, err = warmRestart(ctx, w, a, services); err != nil {
+			return nil, err
+		}
+		f.Warm = &warm
+		say("  %s: warm restart: ready %.2f s, %.2f CPU s, %+v, %d of %d connections failed", kind, warm.Ready, warm.CPU, warm.Writes, warm.Failed, warm.Opened)
+	}
+	f.LoadAfter = loadAverage()
+	return f, nil
+}
+
+// updates measures changes of a lone endpoint and of one of several.
+func (b *bench) updates(ctx context.Context, w *World, a *Agent, services *Services, f *Figures) error {
+	s := series{world: w, agent: a, samples: b.samples, limit: 30 * time.Second, gap: idleGap(a.kind), spare: int(a.kind) << 18}
+	for _, target := range []struct {
+		service *Service
+		into    **Update
+	}{{services.crowd[len(services.crowd)/2], &f.Update}, {services.lone, &f.UpdateLone}} {
+		s.service = target.service
+		u, err := s.run(ctx)
+		if err != nil {
+			return err
+		}
+		*target.into = &u
+		say("  %s: update of %s: new %+v, old %+v, %.2f CPU ms, %d failed", a.kind, s.service.name, u.New, u.Old, u.CPU, u.Failed)
+	}
+	return nil
+}
+
+// idleGap is the pause after a change: kube-proxy waits for a second after each
+// synchronisation, so that its next change is to come later.
+func idleGap(kind AgentKind) func(int) time.Duration {
+	return func(int) time.Duration {
+		if kind == KubeVmap {
+			return 20*time.Millisecond + rand.N(20*time.Millisecond)
+		}
+		return 1300*time.Millisecond + rand.N(400*time.Millisecond)
+	}
+}
+
+// say tells the user how far it is.
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%s "+format+"\n", append([]any{time.Now().Format(time.TimeOnly)}, args...)...)
+}

@@ -1,0 +1,81 @@
+package e2e
+
+import (
+	"context"
+	"net/netip"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+
+	"github.com/kube-vmap/kube-vmap/proxy/testnet"
+)
+
+var _ = Describe("Node address changes", Label("node"), func() {
+	w := newWorld("node")
+
+	It("move node ports to the node's new address at once", Label(better), func(ctx SpecContext) {
+		w.backends(ctx, "web", nodeB)
+		service := w.service(ctx, "web", corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort})
+		before := nodePorts(service, nodeA)
+		expect(ctx, everywhere(), testnet.TCP, before, answeredBy("web-1"))
+
+		second := testnet.Prefixes("192.0.2.11/24", "2001:db8:2::11/64")
+		after := at([]netip.Addr{second[0].Addr(), second[1].Addr()}, service.Spec.Ports[0].NodePort)
+		for _, p := range second {
+			must(hostA.AddAddr(p))
+			DeferCleanup(func() { must(hostA.DelAddr(p)) })
+		}
+		expect(ctx, from(client, podB), testnet.TCP, after, refused)
+		setAddresses(ctx, nodeA, "192.0.2.11", "2001:db8:2::11")
+		expect(ctx, from(client, podA, podB, hostB), testnet.TCP, after, answeredBy("web-1"))
+		expect(ctx, from(client, podB), testnet.TCP, before, refused)
+	})
+
+	It("open node ports on addresses within nodePortAddresses as they come", Label(better), func(ctx SpecContext) {
+		w.backends(ctx, "web", nodeB)
+		service := w.service(ctx, "web", corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort})
+		port := service.Spec.Ports[0].NodePort
+		node := lab.Node(nodeA)
+		DeferCleanup(func(ctx SpecContext) {
+			must(node.StopAgent())
+			must(node.StartAgent(ctx, agent))
+		})
+		must(node.StopAgent())
+		must(node.StartAgent(ctx, agent.With("--nodeport-addresses=192.0.2.128/25")))
+		expect(ctx, from(client, podB), testnet.TCP, nodePorts(service, nodeA), refused)
+		must(hostA.AddAddr(netip.MustParsePrefix("192.0.2.200/24")))
+		later := at(textToAddrs("192.0.2.200"), port)
+		expect(ctx, from(client, podB), testnet.TCP, later, answeredBy("web-1"))
+		must(hostA.DelAddr(netip.MustParsePrefix("192.0.2.200/24")))
+		expectNoAnswer(ctx, from(client, podB), later)
+	})
+})
+
+// setAddresses reports other internal addresses of a node until the spec ends.
+func setAddresses(ctx context.Context, name string, addresses ...string) {
+	GinkgoHelper()
+	update := func(ctx context.Context, change func(*corev1.Node)) {
+		Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
+			node, err := api().CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			change(node)
+			_, err = api().CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{})
+			return err
+		})).To(Succeed())
+	}
+	var before []corev1.NodeAddress
+	update(ctx, func(n *corev1.Node) {
+		before = n.Status.Addresses
+		n.Status.Addresses = nil
+		for _, a := range addresses {
+			n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a})
+		}
+	})
+	DeferCleanup(func(ctx SpecContext) { update(ctx, func(n *corev1.Node) { n.Status.Addresses = before }) })
+}

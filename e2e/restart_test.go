@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kube-vmap/kube-vmap/e2e/cluster"
+	"github.com/kube-vmap/kube-vmap/proxy/testnet"
+)
+
+// traffic is what goes on while something restarts: new connections all the
+// time, and conversations that last.
+type traffic struct {
+	floods []*testnet.Flood
+	holds  []*testnet.Hold
+	stop   context.CancelFunc
+}
+
+// startTraffic connects each source to each destination until the spec ends.
+func startTraffic(ctx context.Context, sources []*testnet.Host, to []netip.AddrPort) *traffic {
+	GinkgoHelper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	t := &traffic{stop: cancel}
+	DeferCleanup(cancel)
+	for _, host := range sources {
+		for _, dst := range to {
+			t.floods = append(t.floods, host.Flood(ctx, testnet.FloodOptions{Dst: dst, Workers: 1, Rate: 50}))
+			hold, err := host.Hold(ctx, testnet.HoldOptions{Dst: dst, Interval: 50 * time.Millisecond})
+			Expect(err).NotTo(HaveOccurred())
+			t.holds = append(t.holds, hold)
+		}
+	}
+	return t
+}
+
+// expectUnharmed ends the traffic and holds it to have gone on all the time.
+func (t *traffic) expectUnharmed() {
+	GinkgoHelper()
+	t.stop()
+	for _, flood := range t.floods {
+		report := flood.Wait()
+		Expect(report.Opened).NotTo(BeZero())
+		Expect(report.Failed).To(BeZero(), "%v %v", report, report.Errors)
+	}
+	for _, hold := range t.holds {
+		report := hold.Wait()
+		Expect(report.Pings).NotTo(BeZero())
+		Expect(report.Failed).To(BeZero(), "%v %v", report, report.Errors)
+	}
+}
+
+var _ = Describe("API server restart", Label("apiserver"), func() {
+	w := newWorld("apiserver")
+
+	It("leaves the data path as it is, and changes go on afterwards", func(ctx SpecContext) {
+		backends := w.backends(ctx, "web", nodeA, nodeB)
+		service := w.service(ctx, "web", corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort})
+		to := append(clusterIPs(service), nodePorts(service, nodeA)...)
+		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-1", "web-2"))
+		t := startTraffic(ctx, inside(), to)
+		must(lab.ControlPlane.StopAPIServer())
+		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-1", "web-2"))
+		must(lab.ControlPlane.StartAPIServer(ctx))
+		w.pod(ctx, "web", cluster.PodSpec{Name: "web-3", Node: nodeB})
+		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-1", "web-2", "web-3"))
+		t.expectUnharmed()
+		must(backends[0].Remove(ctx))
+		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-2", "web-3"))
+	})
+})
+
+var _ = Describe("Agent restart", Label("agentrestart"), func() {
+	w := newWorld("restart")
+
+	for _, way := range []struct {
+		text string
+		end  func(*cluster.Node) error
+	}{
+		{"after SIGTERM", (*cluster.Node).StopAgent},
+		{"after SIGKILL", (*cluster.Node).KillAgent},
+	} {
+		It(way.text+" leaves the data path as it is, and makes up for what it missed", func(ctx SpecContext) {
+			backends := w.backends(ctx, "web", nodeA, nodeB, nodeB)
+			service := w.service(ctx, "web", corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort})
+			to := append(clusterIPs(service), nodePorts(service, nodeA)...)
+			expect(ctx, from(podA, hostA), testnet.TCP, to, answeredBy("web-1", "web-2", "web-3"))
+
+			t := startTraffic(ctx, from(podA, hostA), to)
+			restartAgent(ctx, nodeA, agent, way.end, func() {
+				expect(ctx, from(podA, hostA), testnet.TCP, to, answeredBy("web-1", "web-2", "web-3"))
+			})
+			expect(ctx, from(podA, hostA), testnet.TCP, to, answeredBy("web-1", "web-2", "web-3"))
+			t.expectUnharmed()
+
+			restartAgent(ctx, nodeA, agent, way.end, func() {
+				must(backends[1].Remove(ctx))
+				w.pod(ctx, "web", cluster.PodSpec{Name: "web-4", Node: nodeA})
+			})
+			expect(ctx, from(podA, hostA), testnet.TCP, to, answeredBy("web-1", "web-3", "web-4"))
+		})
+	}
+
+	It("forgets Services that went meanwhile", func(ctx SpecContext) {
+		w.backends(ctx, "web", nodeA)
+		service := w.service(ctx, "web", corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort})
+		expect(ctx, from(podA, hostA), testnet.TCP, nodePorts(service, nodeA), answeredBy("web-1"))
+		restartAgent(ctx, nodeA, agent, (*cluster.Node).StopAgent, func() { w.delete(ctx, service) })
+		expect(ctx, from(podA), testnet.TCP, nodePorts(service, nodeA), refused)
+		expect(ctx, from(podA), testnet.TCP, clusterIPs(service), silent)
+	})
+
+	It("keeps session affinity", Label(better), func(ctx SpecContext) {
+		w.backends(ctx, "web", nodeA, nodeB, nodeA, nodeB)
+		service := w.service(ctx, "web", corev1.ServiceSpec{SessionAffinity: corev1.ServiceAffinityClientIP})
+		to := clusterIPs(service)
+		expect(ctx, from(podA), testnet.TCP, to, answeredByOneOf("web-1", "web-2", "web-3", "web-4"))
+		bound := []string{podA.Probe(testnet.TCP, to[0]).Server, podA.Probe(testnet.TCP, to[1]).Server}
+		restartAgent(ctx, nodeA, agent, (*cluster.Node).StopAgent, func() {})
+		for i := range to {
+			expect(ctx, from(podA), testnet.TCP, to[i:i+1], answeredBy(bound[i]))
+		}
+	})
+
+	It("with another service-proxy-name takes other Services", Label(better, "serviceproxyname"), func(ctx SpecContext) {
+		w.backends(ctx, "web", nodeA, nodeB)
+		service := w.service(ctx, "web", corev1.ServiceSpec{})
+		w.change(ctx, service, func(s *corev1.Service) { s.Labels = map[string]string{serviceProxyName: "mine"} })
+		to := clusterIPs(service)
+		expect(ctx, pods(), testnet.TCP, to, silent)
+		node := lab.Node(nodeB)
+		DeferCleanup(func(ctx SpecContext) {
+			must(node.StopAgent())
+			must(node.StartAgent(ctx, agent))
+		})
+		must(node.StopAgent())
+		must(node.Launch(ctx, agent.With("--service-proxy-name=mine")))
+		expect(ctx, from(podB, hostB), testnet.TCP, to, answeredBy("web-1", "web-2"))
+		expect(ctx, from(podA), testnet.TCP, to, silent)
+	})
+})
+
+// restartAgent ends the agent of a node, does what is to happen without it, and
+// starts it again.
+func restartAgent(ctx context.Context, name string, agent *cluster.Agent, end func(*cluster.Node) error, meanwhile func()) {
+	GinkgoHelper()
+	node := lab.Node(name)
+	running := true
+	DeferCleanup(func(ctx SpecContext) {
+		if !running {
+			must(node.StartAgent(ctx, agent))
+		}
+	})
+	must(end(node))
+	running = false
+	meanwhile()
+	must(node.StartAgent(ctx, agent))
+	running = true
+}
