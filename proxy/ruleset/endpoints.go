@@ -44,20 +44,23 @@ func slicePort(slice *model.EndpointSlice, port *model.ServicePort) uint16 {
 }
 
 // comparePortEndpoints orders by backend; of one backend, first what is not
-// terminating, then what is ready, then by node, so that the order of slices
-// decides nothing.
+// terminating, then what is ready, then what serves, then by node, so that the
+// order of slices decides nothing.
 func comparePortEndpoints(a, b portEndpoint) int {
 	if c := a.backend.Compare(b.backend); c != 0 {
 		return c
 	}
-	rank := func(e portEndpoint) int {
-		switch {
-		case e.State.Has(model.Terminating):
-			return 2
-		case !e.State.Has(model.Ready):
-			return 1
+	rank := func(e portEndpoint) (n int) {
+		if e.State.Has(model.Terminating) {
+			n += 4
 		}
-		return 0
+		if !e.State.Has(model.Ready) {
+			n += 2
+		}
+		if !e.State.Has(model.Serving) {
+			n++
+		}
+		return n
 	}
 	if c := rank(a) - rank(b); c != 0 {
 		return c
