@@ -120,7 +120,8 @@ func (c *cleaner) cleanCounters() error {
 		if c.DryRun {
 			typ = getCounter
 		}
-		_, err := s.conn.Execute(message(typ, mdnetlink.Acknowledge, 0, 0, text(counterName, name)))
+		request := message(typ, mdnetlink.Acknowledge, 0, 0, text(counterName, name))
+		err := s.ask(request, func(*mdnetlink.AttributeDecoder) error { return nil })
 		switch {
 		case err == nil:
 			c.removed("packet counter %s", name)

@@ -199,7 +199,7 @@ func (b *blob) without(p *plan) (*blob, []int) {
 	var left []int
 	for i, e := range b.entries {
 		moved[e.at] = len(out.bytes)
-		if !(gone[e.chain] && !e.builtIn) && !goneRules[e.at] {
+		if (e.builtIn || !gone[e.chain]) && !goneRules[e.at] {
 			out.bytes = append(out.bytes, b.bytes[e.at:e.at+e.size]...)
 			left = append(left, i)
 		}

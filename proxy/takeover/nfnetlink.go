@@ -60,41 +60,54 @@ func number64(typ uint16, n uint64) netlink.Attribute {
 	return netlink.Attribute{Type: typ, Data: binary.BigEndian.AppendUint64(nil, n)}
 }
 
-// ask sends a request and calls each for every answer's attributes.
+// ask sends a request, which must have the flag Dump or Acknowledge, and calls each
+// for every answer's attributes. It reads into a large buffer: the kernel then
+// fills datagrams up to 32 KiB, and it walks from the front for each one.
 func (s *nfnetlink) ask(m netlink.Message, each func(*netlink.AttributeDecoder) error) error {
-	answers, err := s.conn.Execute(m)
+	sent, err := s.conn.Send(m)
+	if err != nil {
+		return fmt.Errorf("send request: %w", err)
+	}
+	for {
+		answers, err := s.receive()
+		if err != nil {
+			return err
+		}
+		for len(answers) > 0 {
+			a, rest, err := nextAnswer(answers)
+			switch {
+			case err != nil:
+				return err
+			case a.seq != sent.Header.Sequence:
+				return errors.New("read answer: it is one to something else")
+			case a.end:
+				return a.result()
+			case a.flags&unix.NLM_F_DUMP_INTR != 0:
+				return errChanged
+			}
+			if err := decode(a.attributes, each); err != nil {
+				return fmt.Errorf("read answer: %w", err)
+			}
+			answers = rest
+		}
+	}
+}
+
+func decode(attributes []byte, each func(*netlink.AttributeDecoder) error) error {
+	ad, err := netlink.NewAttributeDecoder(attributes)
 	if err != nil {
 		return err
 	}
-	for _, a := range answers {
-		if len(a.Data) < 4 {
-			continue // the acknowledgement of a request without an answer
-		}
-		ad, err := decoder(a.Data[4:])
-		if err == nil {
-			err = each(ad)
-		}
-		if err == nil {
-			err = ad.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("read answer: %w", err)
-		}
+	ad.ByteOrder = binary.BigEndian
+	if err := each(ad); err != nil {
+		return err
 	}
-	return nil
-}
-
-func decoder(b []byte) (*netlink.AttributeDecoder, error) {
-	ad, err := netlink.NewAttributeDecoder(b)
-	if err == nil {
-		ad.ByteOrder = binary.BigEndian
-	}
-	return ad, err
+	return ad.Err()
 }
 
 // generation numbers the state of nf_tables in this namespace.
 func (s *nfnetlink) generation() (id uint32, err error) {
-	err = s.ask(nfTables(unix.NFT_MSG_GETGEN, 0, 0), func(ad *netlink.AttributeDecoder) error {
+	err = s.ask(nfTables(unix.NFT_MSG_GETGEN, netlink.Acknowledge, 0), func(ad *netlink.AttributeDecoder) error {
 		for ad.Next() {
 			if ad.Type() == unix.NFTA_GEN_ID {
 				id = ad.Uint32()
@@ -150,8 +163,8 @@ func (s *nfnetlink) result(sent []netlink.Message, changes []change) error {
 			switch {
 			case err != nil:
 				return err
-			case at > uint32(len(changes)):
-				return errors.New("read result of transaction: an answer to something else")
+			case at > uint32(len(changes)) || !a.end:
+				return errors.New("read result of transaction: it is one of something else")
 			case a.errno == 0 || failed != nil:
 			case at == 0:
 				failed = collision(a.errno)
@@ -166,23 +179,40 @@ func (s *nfnetlink) result(sent []netlink.Message, changes []change) error {
 	}
 }
 
-// answer is the acknowledgement of a message, or its error.
+// answer is one received message.
 type answer struct {
-	seq   uint32
-	errno unix.Errno
+	seq        uint32
+	flags      uint16
+	attributes []byte
+	end        bool       // it is an acknowledgement, an error, or the end of a dump
+	errno      unix.Errno // of the end
 }
+
+func (a *answer) result() error {
+	if a.errno != 0 {
+		return a.errno
+	}
+	return nil
+}
+
+// sizeofNfgenmsg is the length of nfnetlink's header, and of the errno at an end.
+const sizeofNfgenmsg = 4
 
 func nextAnswer(b []byte) (a answer, rest []byte, err error) {
 	const header = unix.SizeofNlMsghdr
-	if len(b) < header+4 {
-		return a, nil, errors.New("read result of transaction: short answer")
+	if len(b) < header+sizeofNfgenmsg {
+		return a, nil, errors.New("read answer: it is cut off")
 	}
 	n := int(binary.NativeEndian.Uint32(b))
-	if n < header+4 || n > len(b) || binary.NativeEndian.Uint16(b[4:]) != unix.NLMSG_ERROR {
-		return a, nil, errors.New("read result of transaction: malformed answer")
+	if n < header+sizeofNfgenmsg || n > len(b) {
+		return a, nil, errors.New("read answer: its length is impossible")
 	}
-	a.seq = binary.NativeEndian.Uint32(b[8:])
-	a.errno = unix.Errno(-int32(binary.NativeEndian.Uint32(b[header:])))
+	typ := binary.NativeEndian.Uint16(b[4:])
+	a.flags, a.seq = binary.NativeEndian.Uint16(b[6:]), binary.NativeEndian.Uint32(b[8:])
+	a.attributes = b[header+sizeofNfgenmsg : n]
+	if a.end = typ == unix.NLMSG_ERROR || typ == unix.NLMSG_DONE; a.end {
+		a.errno = unix.Errno(-int32(binary.NativeEndian.Uint32(b[header:])))
+	}
 	return a, b[min((n+3)&^3, len(b)):], nil
 }
 
@@ -196,12 +226,12 @@ func collision(errno unix.Errno) error {
 	return errno
 }
 
-// receive returns a datagram of answers, which are there: the kernel handles a
-// transaction within the call that sends it.
+// receive returns a datagram of answers. It does not wait: the kernel answers
+// within the call that sends a request or reads the part of a dump before.
 func (s *nfnetlink) receive() ([]byte, error) {
 	raw, err := s.conn.SyscallConn()
 	if err != nil {
-		return nil, fmt.Errorf("read result of transaction: %w", err)
+		return nil, fmt.Errorf("read answer: %w", err)
 	}
 	var n int
 	var readErr error
@@ -212,7 +242,7 @@ func (s *nfnetlink) receive() ([]byte, error) {
 		return true
 	})
 	if err = errors.Join(err, readErr); err != nil {
-		return nil, fmt.Errorf("read result of transaction: %w", err)
+		return nil, fmt.Errorf("read answer: %w", err)
 	}
 	return s.in[:n], nil
 }
