@@ -31,8 +31,8 @@ func (c *Cluster) isOnThisNode(a netip.Addr) bool {
 }
 
 // endpoints are those of all slices of the Service that have the port, of one
-// family. What is in several slices counts once, and as not terminating if one
-// of them says so.
+// family. What is in several slices counts once: as not terminating if one of
+// them says so, else as ready, else as serving.
 func (c *Cluster) endpoints(f frontend, is4 bool) []endpoint {
 	var list []endpoint
 	for _, s := range c.Slices {
@@ -55,10 +55,20 @@ func (c *Cluster) endpoints(f frontend, is4 bool) []endpoint {
 
 func merge(list []endpoint, e endpoint) []endpoint {
 	at := slices.IndexFunc(list, func(o endpoint) bool { return o.backend == e.backend })
-	switch {
-	case at < 0:
+	if at < 0 {
 		return append(list, e)
-	case list[at].State.Has(model.Terminating) && !e.State.Has(model.Terminating):
+	}
+	was := list[at].State
+	switch {
+	case was.Has(model.Terminating) != e.State.Has(model.Terminating):
+		if was.Has(model.Terminating) {
+			list[at] = e
+		}
+	case was.Has(model.Ready) != e.State.Has(model.Ready):
+		if e.State.Has(model.Ready) {
+			list[at] = e
+		}
+	case e.State.Has(model.Serving):
 		list[at] = e
 	}
 	return list

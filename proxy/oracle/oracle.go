@@ -123,7 +123,8 @@ func (c *Cluster) frontend(p Packet) (found frontend, ok bool) {
 }
 
 // kind says by which of its addresses a service port is called. A Service is of
-// the families of its cluster IPs.
+// the families of its cluster IPs. Where an address has two roles, the stricter
+// one counts: only load-balancer addresses have source ranges.
 func (c *Cluster) kind(s *model.Service, port *model.ServicePort, to netip.AddrPort) (model.FrontendKind, bool) {
 	if !slices.ContainsFunc(s.ClusterIPs, func(ip netip.Addr) bool { return ip.Is4() == to.Addr().Is4() }) {
 		return 0, false
@@ -132,10 +133,10 @@ func (c *Cluster) kind(s *model.Service, port *model.ServicePort, to netip.AddrP
 		switch {
 		case slices.Contains(s.ClusterIPs, to.Addr()):
 			return model.ClusterIP, true
-		case slices.Contains(s.ExternalIPs, to.Addr()):
-			return model.ExternalIP, true
 		case slices.Contains(s.LoadBalancerIPs, to.Addr()):
 			return model.LoadBalancerIP, true
+		case slices.Contains(s.ExternalIPs, to.Addr()):
+			return model.ExternalIP, true
 		}
 	}
 	if port.NodePort != 0 && to.Port() == port.NodePort && c.acceptsNodePorts(to.Addr()) {

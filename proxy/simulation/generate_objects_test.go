@@ -166,8 +166,24 @@ func (g *generator) slicePorts() []model.EndpointPort {
 	return ports
 }
 
+// endpoint makes an endpoint. Its address says on which node it is, as in life,
+// but not always.
 func (g *generator) endpoint(is4 bool) model.Endpoint {
-	return model.Endpoint{Addr: pod(g.rng.IntN(16), is4), Node: one(g, nodeNames...), State: g.state(), Hints: g.hints()}
+	i := g.rng.IntN(16)
+	e := model.Endpoint{Addr: pod(i, is4), Node: nodeNames[i%len(nodeNames)], State: g.state()}
+	if g.chance(2) {
+		e.Node = one(g, nodeNames...)
+	}
+	if g.hinting {
+		e.Hints = &model.Hints{Zones: zones[1+i%2 : 2+i%2], Nodes: nodeNames[1+i%2 : 1+i%4]}
+	}
+	if g.chance(2) {
+		g.hinting = !g.hinting
+	}
+	if g.chance(2) {
+		e.Hints = g.hints()
+	}
+	return e
 }
 
 func (g *generator) state() model.EndpointState {

@@ -21,7 +21,9 @@ type generator struct {
 	world  *world
 	config proxy.Config
 	serial int
-	now    time.Time
+
+	hinting bool // the controller that writes slices gives hints
+	now     time.Time
 }
 
 func newGenerator(seed uint64) *generator {

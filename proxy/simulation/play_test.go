@@ -21,8 +21,11 @@ import (
 // restarted for no reason.
 const checkEvery = 25
 
+// askEvery is after how many events the oracle is asked.
+const askEvery = 5
+
 // figures count what was played.
-type figures struct{ events, restarts, faults, commits, operations, readBacks, elements int }
+type figures struct{ events, restarts, faults, commits, operations, readBacks, elements, asked int }
 
 func (f *figures) add(o figures) {
 	f.events += o.events
@@ -31,6 +34,7 @@ func (f *figures) add(o figures) {
 	f.commits += o.commits
 	f.operations += o.operations
 	f.readBacks += o.readBacks
+	f.asked += o.asked
 	f.elements = max(f.elements, o.elements)
 }
 
@@ -59,6 +63,9 @@ func play(t *testing.T, history []event, real *kernel.Conn) (d *divergence, f fi
 		for step := range history {
 			p.event(&history[step])
 			lines := p.check()
+			if last := step == len(history)-1; len(lines) == 0 && (last || step%askEvery == 0) {
+				lines = p.ask()
+			}
 			if len(lines) == 0 && step%checkEvery == checkEvery-1 {
 				lines = p.checkKernel()
 			}

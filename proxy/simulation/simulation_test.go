@@ -35,8 +35,8 @@ func TestSimulation(t *testing.T) {
 		removeTable(t, real)
 	}
 	t.Logf("Simulation: seed %d, %d steps in %s (%d restarts, %d faults), %d transactions with %d element operations, "+
-		"at most %d elements, %d read backs from the kernel, 0 divergences", seed, total.events,
-		time.Since(begin).Round(time.Millisecond), total.restarts, total.faults, total.commits, total.operations, total.elements, total.readBacks)
+		"at most %d elements, %d read backs from the kernel, %d questions to the oracle, 0 divergences", seed, total.events,
+		time.Since(begin).Round(time.Millisecond), total.restarts, total.faults, total.commits, total.operations, total.elements, total.readBacks, total.asked)
 }
 
 func fail(t *testing.T, seed uint64, history []event, d *divergence, real *kernel.Conn) {
