@@ -4,8 +4,9 @@ GO      ?= go
 BIN     := bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-# Packages whose tests need root and a kernel with nf_tables.
-PACKAGES := ./...
+# The tests of these packages need root and a kernel with nf_tables. Those of the
+# image build it for each platform, which takes longer than all others.
+PACKAGES = $(shell $(GO) list ./... | grep -v /cmd/image)
 
 .DEFAULT_GOAL := build
 
@@ -22,11 +23,19 @@ setup: ## Install what tests and the demo need besides Go (Debian packages; need
 	@.ci/setup
 
 .PHONY: test
-test: setup lint quick e2e ## Test everything: linters, unit and kernel tests, end-to-end tests
+test: setup lint quick test-image e2e ## Test everything: linters, unit and kernel tests, image, end-to-end tests
 
 .PHONY: quick
 quick: setup build ## Unit tests and kernel tests in throw-away network namespaces (needs root)
 	$(GO) test -race -timeout 10m $(PACKAGES)
+
+.PHONY: image
+image: ## The OCI image archive in bin/, for amd64 and arm64, without a container engine
+	$(GO) run ./cmd/image
+
+.PHONY: test-image
+test-image: setup ## Build the image, and run it in containerd (needs root)
+	$(GO) test -race -timeout 20m ./cmd/image
 
 .PHONY: binaries
 binaries: ## The control plane for e2e tests, built from Go modules into bin/ (minutes, once)

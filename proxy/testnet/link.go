@@ -50,6 +50,10 @@ var byRole = map[role][]sysctl{
 		{"net/ipv4/conf/default/rp_filter", "2"},
 	},
 	endHost: {
+		// A new namespace begins with the machine's values.
+		{"net/ipv4/ip_forward", "0"},
+		{"net/ipv6/conf/all/forwarding", "0"},
+		{"net/ipv6/conf/default/forwarding", "0"},
 		{"net/ipv4/conf/all/rp_filter", "0"},
 		{"net/ipv4/conf/default/rp_filter", "0"},
 		{"net/ipv4/ip_local_port_range", "1024 65535"},
