@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -19,13 +20,11 @@ import (
 // tests prove with packets.)
 func (p *player) ask() []string {
 	c := p.world.oracle(p.config)
-	t := &table{p.dataplane.memory.copy(), p.config}
+	t := newTable(p.dataplane.memory.copy(), p.config)
+	contradictory := p.world.contradictory()
 	var lines []string
 	for _, key := range p.world.destinations() {
-		if key.Addr.Is4() && !p.config.IPv4 || !key.Addr.Is4() && !p.config.IPv6 {
-			continue
-		}
-		if p.world.isContradictory(key.Addr) {
+		if key.Addr.Is4() && !p.config.IPv4 || !key.Addr.Is4() && !p.config.IPv6 || contradictory[key.Addr] {
 			continue
 		}
 		for _, source := range packetSources(key.Addr) {
@@ -89,29 +88,34 @@ func (w *world) destinations() []model.FrontendKey {
 	return list
 }
 
-// isContradictory reports whether a Service that may have the address has an
-// endpoint of which two slices tell equally good things that can't both be true:
-// another node, or other hints. Which one counts is nobody's business.
-func (w *world) isContradictory(a netip.Addr) bool {
-	for _, s := range w.services {
-		told := map[netip.Addr][]model.Endpoint{}
-		for _, slice := range w.slices {
-			for _, e := range slice.Endpoints {
-				if slice.Service == s.Name {
-					told[e.Addr] = append(told[e.Addr], e)
-				}
+// contradictory are the addresses that a Service may have with an endpoint of
+// which two slices tell what can't both be true: another node, or other hints.
+// Which one counts is nobody's business.
+func (w *world) contradictory() map[netip.Addr]bool {
+	type endpoint struct {
+		service model.ServiceName
+		addr    netip.Addr
+	}
+	told := map[endpoint]model.Endpoint{}
+	bad := map[model.ServiceName]bool{}
+	for _, s := range w.slices {
+		for _, e := range s.Endpoints {
+			at := endpoint{s.Service, e.Addr}
+			if was, twice := told[at]; twice && (e.Node != was.Node || !reflect.DeepEqual(e.Hints, was.Hints)) {
+				bad[s.Service] = true
 			}
+			told[at] = e
 		}
-		mine := slices.Contains(slices.Concat(s.ClusterIPs, s.ExternalIPs, s.LoadBalancerIPs, nodeAddrs), a)
-		for _, list := range told {
-			for _, e := range list {
-				if mine && (e.Node != list[0].Node || !reflect.DeepEqual(e.Hints, list[0].Hints)) {
-					return true
-				}
+	}
+	all := map[netip.Addr]bool{}
+	for name, s := range w.services {
+		if bad[name] {
+			for _, a := range slices.Concat(s.ClusterIPs, s.ExternalIPs, s.LoadBalancerIPs, nodeAddrs) {
+				all[a] = true
 			}
 		}
 	}
-	return false
+	return all
 }
 
 // packetSources are a pod of this node, one that may be a pod elsewhere, clients
@@ -136,6 +140,19 @@ func packetSources(to netip.Addr) []oracle.Packet {
 type table struct {
 	*nft.Table
 	config proxy.Config
+	pools  map[poolName]*pool
+	byKey  map[string]map[nft.Value]nft.Element // of sets without intervals
+}
+
+func newTable(t *nft.Table, config proxy.Config) *table {
+	out := &table{t, config, pools(elementsOf(t)), map[string]map[nft.Value]nft.Element{}}
+	for s, e := range elementsOf(t) {
+		if out.byKey[s.Name] == nil {
+			out.byKey[s.Name] = map[nft.Value]nft.Element{}
+		}
+		out.byKey[s.Name][e.Key] = *e
+	}
+	return out
 }
 
 func (t *table) answer(p oracle.Packet) (oracle.Verdict, []model.Backend) {
@@ -176,6 +193,10 @@ func (t *table) answer(p oracle.Packet) (oracle.Verdict, []model.Backend) {
 // find finds the element that a key meets.
 func (t *table) find(set string, key nft.Value) (nft.Element, bool) {
 	s := t.Set(set)
+	if !s.Interval {
+		e, ok := t.byKey[set][key]
+		return e, ok
+	}
 	e := nft.Element{Key: key}
 	at := slices.IndexFunc(s.Elements, func(o nft.Element) bool { return overlap(s.Key, &o, &e) })
 	if at < 0 {
@@ -186,16 +207,11 @@ func (t *table) find(set string, key nft.Value) (nft.Element, bool) {
 
 // slots are the backends that a chain of the frontend may draw, sorted.
 func (t *table) slots(set string, p oracle.Packet) []model.Backend {
-	var list []model.Backend
-	s := t.Set(set)
-	for i := range s.Elements {
-		e := &s.Elements[i]
-		if at := frontendOf(s, &e.Key); at.Addr == p.To.Addr() && at.Port == p.To.Port() && at.Protocol == p.Protocol {
-			list = append(list, backendOf(s, &e.Data))
-		}
+	pool := t.pools[poolName{set, model.FrontendKey{Addr: p.To.Addr(), Port: p.To.Port(), Protocol: p.Protocol}}]
+	if pool == nil {
+		return nil
 	}
-	slices.SortFunc(list, model.Backend.Compare)
-	return list
+	return slices.SortedFunc(maps.Values(pool.slots), model.Backend.Compare)
 }
 
 // isPod reports whether the rules take the source for a pod.
