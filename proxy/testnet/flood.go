@@ -24,6 +24,9 @@ type FloodOptions struct {
 	Timeout time.Duration
 	// Source is the address to come from; the zero value lets the kernel choose.
 	Source netip.Addr
+	// OnFailure, if set, is called for each connection that failed, when it has. The
+	// worker waits for it.
+	OnFailure func(Failure)
 }
 
 // FloodReport counts what a flood did. A connection is opened when the server's
@@ -223,8 +226,11 @@ func (w *floodWorker) opened(d time.Duration, line []byte) error {
 
 func (w *floodWorker) fail(began time.Time, err error) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.report.fail(began, err)
+	w.mu.Unlock()
+	if w.opts.OnFailure != nil {
+		w.opts.OnFailure(Failure{Time: began, Kind: classify(err), Err: err})
+	}
 }
 
 func (r *FloodReport) fail(began time.Time, err error) {
