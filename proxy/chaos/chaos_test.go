@@ -1,0 +1,220 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kube-vmap/kube-vmap/proxy/testnet"
+)
+
+// tightMemory is a limit near what the agent needs, in MiB: the garbage collector
+// works all the time.
+const tightMemory = 16
+
+// number reads an environment variable.
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%s: must be a number", name, text)
+	}
+	return n
+}
+
+// TestChaos runs the rounds.
+func TestChaos(t *testing.T) {
+	seed := number(t, "CHAOS_SEED", rand.Uint64N(1e6))
+	steps := int(number(t, "CHAOS_STEPS", 0))
+	total := time.Duration(number(t, "CHAOS_SECONDS", 30)) * time.Second
+	t.Logf("seed %d: repeat with CHAOS_SEED=%d", seed, seed)
+	binary := program(t)
+	var reports []*report
+	for _, r := range []struct {
+		name  string
+		title string
+		share int // of the time, in percent
+		agent func(*round) agent
+		more  func(agent) []fault
+	}{
+		{"open", "the program, with a table that anyone may change", 50, func(r *round) agent {
+			return newProcess(r.node, binary, r.cluster.dir, "off")
+		}, func(agent) []fault { return onProcesses }},
+		{"owned", "the program, which owns its table", 25, func(r *round) agent {
+			r.owned = true
+			return newProcess(r.node, binary, r.cluster.dir, "auto")
+		}, func(agent) []fault { return onProcesses }},
+		{"loop", "the loop, with errors between it and the kernel", 25, func(r *round) agent {
+			return newLoop(r.node, r.cluster.dir, seed)
+		}, func(a agent) []fault { return onLoops(a.(*loop)) }},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			round := newRound(t, r.name, seed, r.agent)
+			round.faults = append(append([]fault{}, common...), r.more(round.agent)...)
+			report := round.play(t, total*time.Duration(r.share)/100, steps)
+			report.title = r.title
+			reports = append(reports, report)
+		})
+	}
+	if path := os.Getenv("CHAOS_REPORT"); path != "" && !t.Failed() {
+		if err := writeReport(path, reports); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// program is the agent's binary.
+func program(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv("CHAOS_AGENT"); path != "" {
+		path, err := filepath.Abs(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	path := filepath.Join(t.TempDir(), "kube-vmap")
+	cmd := exec.Command("go", "build", "-o", path, "github.com/kube-vmap/kube-vmap/cmd/kube-vmap")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build the agent: %v\n%s", err, out)
+	}
+	return path
+}
+
+// round is a laboratory with everything in it.
+type round struct {
+	adversary
+	lab   *testnet.Lab
+	owned bool
+}
+
+// newLab is two nodes whose pods serve, a pod that does not, and a client.
+func newLab(t *testing.T) *testnet.Lab {
+	t.Helper()
+	lab := testnet.ForTest(t, testnet.TwoNodes())
+	if _, err := lab.AddPod("node-a", testnet.Pod{Name: "a3", Addrs: testnet.Addrs("10.244.0.13", "fd00:10:244::13")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range []string{"a1", "a2", "b1", "b2"} {
+		for _, protocol := range []testnet.Protocol{testnet.TCP, testnet.UDP} {
+			if _, err := lab.Host(pod).Serve(protocol, targetPort); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, p := range testnet.Prefixes("203.0.113.0/24", "2001:db8:113::/64") {
+		if err := lab.Route(p, lab.Host("node-a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return lab
+}
+
+func newRound(t *testing.T, name string, seed uint64, newAgent func(*round) agent) *round {
+	t.Helper()
+	r := &round{lab: newLab(t)}
+	r.node = r.lab.Host("node-a")
+	for _, c := range name { // each round has a sequence of its own
+		seed = seed*31 + uint64(c)
+	}
+	r.seed, r.done, r.ledger = seed, map[string]int{}, newLedger()
+	r.rng = rand.New(rand.NewPCG(seed, 1<<61))
+	var err error
+	if r.cluster, err = newCluster(t.TempDir(), r.rng); err != nil {
+		t.Fatal(err)
+	}
+	r.agent = newAgent(r)
+	return r
+}
+
+// play runs the agent, the traffic and the adversary, and judges.
+func (r *round) play(t *testing.T, d time.Duration, steps int) *report {
+	before := resources(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	begin, end := context.WithTimeout(ctx, healing)
+	defer end()
+	if err := r.agent.start(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.agent.ready(begin); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if r.observer, err = observe(ctx, r.node, r.cluster.dir, config(r.owned)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.settle(begin); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	traffic := startTraffic(ctx, r.lab, r.ledger)
+	for err == nil && (steps > 0 && r.steps < steps || steps == 0 && time.Since(start) < d) {
+		err = r.step(ctx)
+	}
+	if err == nil {
+		err = r.finish(ctx)
+	}
+	elapsed := time.Since(start)
+	traffic.stop()
+	repairs, problems := r.agent.health()
+	if stopped := r.agent.stop(false); stopped != nil {
+		problems = append(problems, stopped.Error())
+	}
+	if err != nil {
+		problems = append(problems, err.Error())
+	}
+	cancel()
+	r.observer.close()
+	problems = append(problems, before.leaks(t)...)
+	report := r.report(elapsed, repairs)
+	t.Logf("\n%s", report)
+	for _, f := range report.outside[:min(len(report.outside), 20)] {
+		problems = append(problems, "failed without a reason: "+f.String())
+	}
+	for _, p := range problems {
+		t.Error(p)
+	}
+	if t.Failed() {
+		t.Logf("repeat with CHAOS_SEED=%s CHAOS_STEPS=%d", strings.Fields(t.Name() + " " + os.Getenv("CHAOS_SEED"))[0], r.steps)
+	}
+	return report
+}
+
+// usage is what this process uses.
+type usage struct{ goroutines, files int }
+
+func resources(t *testing.T) usage {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return usage{runtime.NumGoroutine(), len(entries)}
+}
+
+// leaks waits until no more is used than before.
+func (u usage) leaks(t *testing.T) []string {
+	t.Helper()
+	var now usage
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if now = resources(t); now.goroutines <= u.goroutines && now.files <= u.files {
+			return nil
+		}
+	}
+	stacks := make([]byte, 1<<16)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	return []string{fmt.Sprintf("leaked: %+v at first, %+v at the end\n%s", u, now, stacks)}
+}
