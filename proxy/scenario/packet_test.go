@@ -134,9 +134,13 @@ func parseOutcome(text string) (outcome, error) {
 	return o, nil
 }
 
-// silence is how long a probe waits where silence is wanted. Whatever does
-// answer does so within a millisecond; probes that want an answer wait longer.
-const silence = 200 * time.Millisecond
+// Whatever answers does so within a millisecond, but for a busy machine; a TCP
+// client may take a second to hear that it is refused (see testnet.Refused). So
+// probes that want an answer have time, and those that want silence little.
+const (
+	silence  = 200 * time.Millisecond
+	hearable = 6 * time.Second
+)
 
 // sendPackets makes all probes of a step at once, and reports what became of
 // them otherwise than wanted.
@@ -206,7 +210,7 @@ func (o *outcome) servers() []string {
 }
 
 func (o *outcome) probe(host *testnet.Host, from sender, p protocol, to netip.AddrPort) testnet.Outcome {
-	var opts testnet.ProbeOptions
+	opts := testnet.ProbeOptions{Timeout: hearable}
 	if from.port != 0 {
 		// From a certain address: the wildcard of IPv6 would take the port of IPv4 too.
 		own, _ := host.Addr(familyOf(to.Addr()))

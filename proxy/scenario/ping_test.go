@@ -15,7 +15,7 @@ import (
 
 // ping sends an ICMP echo request. A reply counts as an answer of nobody.
 func ping(from *testnet.Host, to netip.Addr, opts testnet.ProbeOptions) testnet.Outcome {
-	err := exchangeEcho(from, to, max(opts.Timeout, silence))
+	err := exchangeEcho(from, to, opts.Timeout)
 	o := testnet.Outcome{Err: err}
 	switch {
 	case err == nil:
