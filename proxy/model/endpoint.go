@@ -52,7 +52,7 @@ const (
 // Has reports whether all the given conditions hold.
 func (s EndpointState) Has(c EndpointState) bool { return s&c == c }
 
-// Hints say for whom an endpoint is meant (KEP-2433, KEP-4444).
+// Hints say for whom an endpoint is meant (KEP-2433, KEP-3015).
 type Hints struct {
 	Zones []string
 	Nodes []string

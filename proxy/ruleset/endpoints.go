@@ -137,7 +137,7 @@ func backendsOf(eps []portEndpoint) []model.Backend {
 }
 
 // nearby filters ready endpoints by their hints: if all carry node hints and one
-// names this node, those (KEP-4444); else if all carry zone hints and one names
+// names this node, those (KEP-3015); else if all carry zone hints and one names
 // this node's zone, those (KEP-2433); else all.
 func nearby(eps []portEndpoint, loc *Locality) []portEndpoint {
 	if out, ok := hinted(eps, loc.Node, func(h *model.Hints) []string { return h.Nodes }); ok {
