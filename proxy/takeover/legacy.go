@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,8 +72,12 @@ func (c *cleaner) cleanLegacyTable(f family, name string) error {
 	return err
 }
 
-// legacyLock is the file that iptables-legacy locks while it reads and writes.
-const legacyLock = "/run/xtables.lock"
+// legacyLock is the file that iptables-legacy locks while it reads and writes,
+// and lockPatience how long it may do so.
+const (
+	legacyLock   = "/run/xtables.lock"
+	lockPatience = 30 * time.Second
+)
 
 // lockLegacy waits for the other users of iptables-legacy. Where the file can't be
 // had, as in a container without the host's /run, the kernel still refuses to
@@ -85,14 +90,15 @@ func (c *cleaner) lockLegacy() (unlock func(), err error) {
 	if err != nil {
 		return func() {}, nil //nolint:nilerr // see above
 	}
-	for {
-		switch err = unix.Flock(fd, unix.LOCK_EX); {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			unix.Close(fd)
-			return nil, fmt.Errorf("lock %s: %w", legacyLock, err)
-		default:
+	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
 			return func() { unix.Close(fd) }, nil
+		}
+		again := errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR)
+		if !again || time.Since(begin) > lockPatience {
+			unix.Close(fd)
+			return nil, fmt.Errorf("lock %s, which iptables-legacy locks while it works: %w", legacyLock, err)
 		}
 	}
 }
