@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+// smallest is from how many Services on changes and restarts are measured: below,
+// only packets are.
+const smallest = 100
+
 // bench is one run.
 type bench struct {
 	options
@@ -39,6 +43,31 @@ func (b *bench) measure(ctx context.Context, scale Scale) (err error) {
 		}
 		r.Agents[kind] = figures
 	}
+	return b.tables(ctx, w, services, r)
+}
+
+// tables measures what the tables do with no agent running.
+func (b *bench) tables(ctx context.Context, w *World, services *Services, r *ScaleResult) error {
+	if b.does("packet") {
+		found, err := packets(ctx, w, b.agents, services)
+		if err != nil {
+			return err
+		}
+		for kind, p := range found {
+			r.Agents[kind].Packet = p
+			say("  %s: packets: direct %+v, VIP %+v, sticky %+v", kind, p.Direct, p.VIP, p.Sticky)
+		}
+	}
+	if b.does("commit") {
+		for _, kind := range b.agents {
+			c, err := commits(w, kind, services)
+			if err != nil {
+				return err
+			}
+			r.Agents[kind].Commit = &c
+			say("  %s: commit: own %+v, other %+v", kind, c.Own, c.Other)
+		}
+	}
 	return nil
 }
 
@@ -56,12 +85,13 @@ func (b *bench) agent(ctx context.Context, w *World, kind AgentKind, services *S
 	}()
 	f.Cold = &cold
 	say("  %s: cold start: lists in %.2f s, ready %.2f s, %.2f CPU s, %d MB, peak %d MB", kind, cold.ListsIn, cold.Ready, cold.CPU, cold.RestBytes>>20, cold.PeakBytes>>20)
-	if b.does("update") {
+	small := len(services.crowd) < smallest
+	if !small {
 		if err := b.updates(ctx, w, a, services, f); err != nil {
 			return nil, err
 		}
 	}
-	if b.does("restart") {
+	if b.does("restart") && !small {
 		warm := WarmRestart{}
 		if a, warm, err = warmRestart(ctx, w, a, services); err != nil {
 			return nil, err
@@ -75,7 +105,27 @@ func (b *bench) agent(ctx context.Context, w *World, kind AgentKind, services *S
 
 // updates measures changes of a lone endpoint and of one of several.
 func (b *bench) updates(ctx context.Context, w *World, a *Agent, services *Services, f *Figures) error {
-	s := series{world: w, agent: a, samples: b.samples, limit: 30 * time.Second, gap: idleGap(a.kind), spare: int(a.kind) << 18}
+	s := &series{world: w, agent: a, samples: b.samples, limit: 30 * time.Second, gap: idleGap(a.kind), spare: int(a.kind) << 18}
+	if b.does("update") {
+		if err := s.idle(ctx, services, f); err != nil {
+			return err
+		}
+	}
+	if !b.does("churn") {
+		return nil
+	}
+	c, err := churn(ctx, s, services, b.churn)
+	if err != nil {
+		return err
+	}
+	f.Churn = &c
+	say("  %s: churn: %+v", a.kind, c)
+	_, err = a.settle(time.Minute)
+	return err
+}
+
+// idle measures single changes.
+func (s *series) idle(ctx context.Context, services *Services, f *Figures) error {
 	for _, target := range []struct {
 		service *Service
 		into    **Update
@@ -86,7 +136,7 @@ func (b *bench) updates(ctx context.Context, w *World, a *Agent, services *Servi
 			return err
 		}
 		*target.into = &u
-		say("  %s: update of %s: new %+v, old %+v, %.2f CPU ms, %d failed", a.kind, s.service.name, u.New, u.Old, u.CPU, u.Failed)
+		say("  %s: update of %s: new %+v, old %+v, %.2f CPU ms, %d failed", s.agent.kind, s.service.name, u.New, u.Old, u.CPU, u.Failed)
 	}
 	return nil
 }

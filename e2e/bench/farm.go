@@ -21,7 +21,7 @@ func backendAddr(n int) netip.Addr {
 }
 
 // spareAddr is the n-th address that no Service has from the start.
-func spareAddr(n int) netip.Addr { return backendAddr(7<<20 + n) }
+func spareAddr(n int) netip.Addr { return backendAddr(5<<20 + n) }
 
 // serveFarm makes a host answer at every address of farmPrefix: the kernel takes
 // them all as its own (a local route), and one listener accepts for all. It tells

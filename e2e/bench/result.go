@@ -35,6 +35,9 @@ type Figures struct {
 	Update     *Update      `json:"update,omitempty"`      // one of the endpoints of a Service of the scale
 	UpdateLone *Update      `json:"update_lone,omitempty"` // the only endpoint of a Service
 	Warm       *WarmRestart `json:"warm_restart,omitempty"`
+	Churn      *Churn       `json:"churn,omitempty"`
+	Packet     *Packet      `json:"packet,omitempty"`
+	Commit     *Commit      `json:"commit,omitempty"`
 	LoadBefore float64      `json:"load_average_before"`
 	LoadAfter  float64      `json:"load_average_after"`
 }

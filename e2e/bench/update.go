@@ -118,7 +118,7 @@ type watch struct {
 
 const (
 	// lookPause leaves the processors to the agent between two looks.
-	lookPause = 150 * time.Microsecond
+	lookPause = 30 * time.Microsecond
 	// calm is how many answers in a row without the old backend end the watch, if
 	// there are others: with 10 endpoints it hides for so long once in 4000 times.
 	calm = 80
