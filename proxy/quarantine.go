@@ -17,7 +17,7 @@ import (
 type quarantine struct {
 	suspects map[model.ServiceName]int // refusals in a row
 	aside    map[model.ServiceName]error
-	single   bool // a refusal named nobody: one service at a time, until all is well
+	nobody   int // refusals in a row that named nobody
 }
 
 // refusals is how often in a row the kernel must refuse a Service.
@@ -61,7 +61,7 @@ func (p *Proxy) blame(err error) (name model.ServiceName, isAside bool) {
 	case len(r.names) == 1:
 		name = r.names[0]
 	default:
-		q.single = true
+		q.nobody++
 		return name, false
 	}
 	if q.suspects[name]++; q.suspects[name] < refusals {
@@ -76,7 +76,7 @@ func (p *Proxy) blame(err error) (name model.ServiceName, isAside bool) {
 // settle says that all is well: what was suspected was not to blame.
 func (q *quarantine) settle() {
 	clear(q.suspects)
-	q.single = false
+	q.nobody = 0
 }
 
 // release lets a Service try again, since its objects changed.
@@ -87,9 +87,10 @@ func (q *quarantine) release(name model.ServiceName) {
 
 func (q *quarantine) has(name model.ServiceName) bool { _, ok := q.aside[name]; return ok }
 
-// chunk is how many services may be in one plan.
+// chunk is how many services may be in one plan: one at a time finds who is to
+// blame, but loads a table that another process has emptied slowly.
 func (q *quarantine) chunk() int {
-	if q.single {
+	if q.nobody >= refusals {
 		return 1
 	}
 	return chunk

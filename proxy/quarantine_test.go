@@ -103,6 +103,45 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
+// TestRefusalOfNobody: a refusal that names nobody may come from what another
+// process did to the table, so all services are tried together once more before
+// each is tried by itself.
+func TestRefusalOfNobody(t *testing.T) {
+	lab := newLab(t)
+	first := firstUpdate(webService(), webSlice(lab, "a1"))
+	var names []*model.Service
+	for i := range 50 {
+		svc := otherService(fmt.Sprintf("other-%d", i), fmt.Sprintf("10.96.1.%d", i))
+		slice := otherSlice(lab, svc, "a1")
+		first.Services[svc.Name], first.Slices[slice.Name] = svc, slice
+		names = append(names, svc)
+	}
+	f := newFeed(first)
+	w := start(t, lab.Host("node-a"), nodeConfig(), f)
+	<-w.settled
+
+	n, once := w.count(), true
+	w.inject(func(tx *nft.Transaction, commit func() (kernel.Result, error)) (kernel.Result, error) {
+		if once { // what a flush between two transactions leads to
+			once = false
+			if _, err := lab.Host("node-a").Run("nft", "flush", "ruleset"); err != nil {
+				return kernel.Result{}, err
+			}
+		}
+		return commit()
+	})
+	changed := model.Update{Slices: map[model.SliceName]*model.EndpointSlice{}}
+	for _, svc := range names {
+		slice := otherSlice(lab, svc, "a2")
+		changed.Slices[slice.Name] = slice
+	}
+	f.apply(changed)
+	eventually(t, func() string { return answers(lab.Host("node-a"), "10.96.1.49", "a2") })
+	if txs := w.since(n); len(txs) > 10 {
+		t.Errorf("%d transactions to repair the table", len(txs))
+	}
+}
+
 // TestFaults: any failure, at any transaction, is healed.
 func TestFaults(t *testing.T) {
 	lab := newLab(t)
