@@ -55,6 +55,14 @@ lint: ## Linters and import rules
 benchmark: ## Micro-benchmarks (go test -bench), for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./nft/... ./proxy/...
 
+.PHONY: test-nft
+test-nft: setup ## List the tables of all scenarios with each nft that Debian has (needs root)
+	e2e/matrix/nft-versions.sh
+
+.PHONY: test-kernels
+test-kernels: setup ## Boot stock Debian kernels in emulation and run the kernel tests there (up to an hour)
+	e2e/matrix/kernels.sh
+
 .PHONY: demo
 demo: setup build ## Show a person what kube-vmap does, in network namespaces (needs root)
 	$(GO) run ./cmd/demo

@@ -9,6 +9,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 . e2e/matrix/debian.sh
+. e2e/matrix/document.sh
 
 versions=$PWD/bin/nft-versions
 
@@ -41,3 +42,10 @@ unpack_nft() {
 mkdir -p bin/debian "$versions"
 [ $# -gt 0 ] || set -- bullseye bookworm trixie forky sid
 for suite; do unpack_nft "$suite"; done
+
+programs=""
+for nft in $(find "$versions" -mindepth 2 -maxdepth 2 -name nft | sort -V); do programs="$programs,$nft"; done
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+nice -n 19 go test -count=1 ./proxy/scenario -run '^TestListing$' -timeout 20m -nft "${programs#,}" -listing-report "$report"
+document_section nft docs/compatibility.md <"$report"
