@@ -21,7 +21,7 @@ func TestCleanupKubeProxy(t *testing.T) {
 		{"--dry-run", "table inet kube-vmap is not there\n", ""},
 	} {
 		ns.Do(t, func() {
-			out, _, err := execCommand(t.Context(), append([]string{"cleanup"}, strings.Fields(step.args)...)...)
+			out, err := execCommand(t.Context(), append([]string{"cleanup"}, strings.Fields(step.args)...)...)
 			if err != nil || out != step.want {
 				t.Errorf("cleanup %s: %v\n%s\nwant\n%s", step.args, err, out, step.want)
 			}

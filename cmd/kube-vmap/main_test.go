@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -14,14 +15,14 @@ import (
 const demo = "../../examples/demo"
 
 // execCommand runs the command as a user would type it.
-func execCommand(ctx context.Context, args ...string) (stdout, stderr string, err error) {
-	var out, log bytes.Buffer
+func execCommand(ctx context.Context, args ...string) (stdout string, err error) {
+	var out bytes.Buffer
 	cmd := newCommand()
 	cmd.SetArgs(args)
 	cmd.SetOut(&out)
-	cmd.SetErr(&log)
+	cmd.SetErr(io.Discard)
 	err = cmd.ExecuteContext(ctx)
-	return out.String(), log.String(), err
+	return out.String(), err
 }
 
 // TestMistakes: what is wrong is said in one line that names the flag.
@@ -43,7 +44,7 @@ func TestMistakes(t *testing.T) {
 		{"services -o yaml", "-o yaml: must be table or json"},
 		{"cleanup now", "unknown command"},
 	} {
-		_, _, err := execCommand(t.Context(), strings.Fields(test.args)...)
+		_, err := execCommand(t.Context(), strings.Fields(test.args)...)
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("kube-vmap %s: %v, want %q", test.args, err, test.want)
 		}
@@ -53,12 +54,12 @@ func TestMistakes(t *testing.T) {
 // TestRenderLoads: nft takes what render prints.
 func TestRenderLoads(t *testing.T) {
 	ns := kerneltest.Namespace(t)
-	out, _, err := execCommand(t.Context(), "render", "--manifests", demo, "--node-name", "demo-node", "--detect-local-mode", "NodeCIDR")
+	out, err := execCommand(t.Context(), "render", "--manifests", demo, "--node-name", "demo-node", "--detect-local-mode", "NodeCIDR")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ns.NftLoad(t, out)
-	if again, _, _ := execCommand(t.Context(), "render", "--manifests", demo, "--node-name", "demo-node", "--detect-local-mode", "NodeCIDR"); again != out {
+	if again, _ := execCommand(t.Context(), "render", "--manifests", demo, "--node-name", "demo-node", "--detect-local-mode", "NodeCIDR"); again != out {
 		t.Error("rendered twice, the tables differ")
 	}
 }
@@ -71,7 +72,7 @@ func TestLife(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() {
 			ns.Do(t, func() {
-				_, _, err := execCommand(ctx, "run", "--manifests", demo, "--node-name", "demo-node", "--log-format", "json", "-v", "2",
+				_, err := execCommand(ctx, "run", "--manifests", demo, "--node-name", "demo-node", "--log-format", "json", "-v", "2",
 					"--healthz-bind-address", "", "--metrics-bind-address", "", "--conntrack-max-per-core", "0",
 					"--conntrack-tcp-timeout-established", "0", "--conntrack-tcp-timeout-close-wait", "0")
 				ended <- err
@@ -79,12 +80,12 @@ func TestLife(t *testing.T) {
 		}()
 		var listed []frontendJSON
 		for deadline := time.Now().Add(20 * time.Second); len(listed) == 0 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-			out, _, err := execCommand(ctx, "services", "-o", "json")
+			out, err := execCommand(ctx, "services", "-o", "json")
 			if err != nil || json.Unmarshal([]byte(out), &listed) != nil {
 				t.Fatalf("services: %v\n%s", err, out)
 			}
 		}
-		table, _, err := execCommand(ctx, "services")
+		table, err := execCommand(ctx, "services")
 		if err != nil || !strings.HasPrefix(table, "SERVICE") || !strings.Contains(table, "shop/web:http") {
 			t.Errorf("services: %v\n%s", err, table)
 		}
@@ -93,7 +94,7 @@ func TestLife(t *testing.T) {
 			t.Errorf("run: %v", err)
 		}
 		for _, want := range []string{"table inet kube-vmap removed", "table inet kube-vmap is not there"} {
-			if out, _, err := execCommand(context.Background(), "cleanup"); err != nil || !strings.Contains(out, want) {
+			if out, err := execCommand(context.Background(), "cleanup"); err != nil || !strings.Contains(out, want) {
 				t.Errorf("cleanup: %v, %q, want %q", err, out, want)
 			}
 		}
