@@ -81,8 +81,8 @@ func TestMatrix(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("Matrix: %d flows checked with %d probes in %s, %d differ (%d answered, %d delivered and answered past the node, %d refused, %d dropped)",
-		total.flows, total.probes, time.Since(begin).Round(time.Millisecond), total.differ,
+	t.Logf("Matrix: %d flows checked, %d differ (%d probes in %s; %d answered, %d delivered and answered past the node, %d refused, %d dropped)",
+		total.flows, total.differ, total.probes, time.Since(begin).Round(time.Millisecond),
 		total.answered, total.past, total.refused, total.dropped)
 }
 
