@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -103,6 +104,50 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
+// TestQuarantineSparesOthers: the kernel refuses one service and does not say
+// which. It is found among those that changed with it, whatever their order.
+func TestQuarantineSparesOthers(t *testing.T) {
+	lab := newLab(t)
+	bad, first := otherService("z-bad", "10.96.0.66"), firstUpdate(webService(), webSlice(lab, "a1"))
+	services := []*model.Service{bad}
+	for i := range 3 {
+		services = append(services, otherService(fmt.Sprintf("good-%d", i), fmt.Sprintf("10.96.1.%d", i)))
+	}
+	update := func(pod string) model.Update {
+		u := model.Update{Slices: map[model.SliceName]*model.EndpointSlice{}}
+		for _, svc := range services {
+			slice := otherSlice(lab, svc, pod)
+			u.Slices[slice.Name] = slice
+		}
+		return u
+	}
+	for _, svc := range services {
+		first.Services[svc.Name] = svc
+	}
+	maps.Copy(first.Slices, update("a1").Slices)
+	f := newFeed(first)
+	w := start(t, lab.Host("node-a"), nodeConfig(), f)
+	<-w.settled
+
+	w.inject(func(tx *nft.Transaction, commit func() (kernel.Result, error)) (kernel.Result, error) {
+		for _, op := range tx.Operations() {
+			for i := range op.Elements {
+				if op.Kind == nft.AddElements && op.Elements[i].Key.AddrAt(0, true) == bad.ClusterIPs[0] {
+					return kernel.Result{}, &kernel.Error{Operation: op.Kind, Table: tx.Table.Name, Object: op.Set.Name, Errno: unix.ENOSPC}
+				}
+			}
+		}
+		return commit()
+	})
+	f.apply(update("a2"))
+	for i := range 3 {
+		eventually(t, func() string { return answers(lab.Host("node-a"), fmt.Sprintf("10.96.1.%d", i), "a2") })
+	}
+	if problem := answers(lab.Host("node-a"), "10.96.0.66", "a1"); problem != "" {
+		t.Errorf("quarantined: %s", problem)
+	}
+}
+
 // TestRefusalOfNobody: a refusal that names nobody may come from what another
 // process did to the table, so all services are tried together once more before
 // each is tried by itself.
@@ -131,7 +176,7 @@ func TestRefusalOfNobody(t *testing.T) {
 		return commit()
 	})
 	changed := model.Update{Slices: map[model.SliceName]*model.EndpointSlice{}}
-	for _, svc := range names {
+	for _, svc := range names[48:] {
 		slice := otherSlice(lab, svc, "a2")
 		changed.Slices[slice.Name] = slice
 	}

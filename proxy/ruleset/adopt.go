@@ -11,9 +11,11 @@ import (
 
 // Adopt begins anew from the kernel's table, nil if there is none: its sets and
 // chains with rules, without elements. The elements follow by Read. What
-// services want stays as it is set, and must be set again to be compared.
+// services want must be set again to be compared: those of a plan that failed are
+// not part of the next one.
 func (t *Tracker) Adopt(table *nft.Table) {
 	t.have, t.adopting = newDataplane(), true
+	t.pending = map[model.ServiceName]Desired{}
 	t.clusterIPs.forget()
 	t.hairpins.forget()
 	if table == nil {
