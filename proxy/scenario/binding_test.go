@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +10,8 @@ import (
 )
 
 // awaitBindings waits until every session-affinity binding in the kernel leads to
-// a backend that its frontend has: the proxy deletes the others beside its loop.
+// a backend that its frontend has, and has the frontend's timeout: the proxy
+// deletes and replaces the others beside its loop.
 func (l *live) awaitBindings(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
@@ -27,8 +29,8 @@ func (l *live) awaitBindings(t *testing.T) {
 	}
 }
 
-// staleBindings lists the bindings of frontends without affinity, and those to
-// backends that their frontend doesn't have.
+// staleBindings lists the bindings of frontends without affinity, those to
+// backends that their frontend doesn't have, and those with another timeout.
 func staleBindings(t *nft.Table) []string {
 	var stale []string
 	for _, family := range []string{"4", "6"} {
@@ -44,14 +46,15 @@ func staleBindings(t *nft.Table) []string {
 				usable[string(frontend)+slots.Elements[i].Data.Text(slots.Data)] = true
 			}
 		}
-		sticky := map[string]bool{}
+		chains := map[string]string{} // by frontend
 		for i := range learn.Elements {
-			sticky[string(learn.Elements[i].Key.Bytes())] = true
+			chains[string(learn.Elements[i].Key.Bytes())] = learn.Elements[i].Verdict.Chain
 		}
 		for i := range bindings.Elements {
 			e := &bindings.Elements[i]
 			frontend := string(e.Key.Bytes()[bindings.Key[0].Size():]) // behind the client
-			if !sticky[frontend] || !usable[frontend+e.Data.Text(bindings.Data)] {
+			chain := fmt.Sprintf("learn-%d", int(e.Timeout.Seconds()))
+			if chains[frontend] != chain || !usable[frontend+e.Data.Text(bindings.Data)] {
 				stale = append(stale, e.Text(bindings))
 			}
 		}

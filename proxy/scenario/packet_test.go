@@ -134,13 +134,11 @@ func parseOutcome(text string) (outcome, error) {
 	return o, nil
 }
 
-// Whatever answers does so within a millisecond, but for a busy machine; a TCP
-// client may take a second to hear that it is refused (see testnet.Refused). So
-// probes that want an answer have time, and those that want silence little.
-const (
-	silence  = 200 * time.Millisecond
-	hearable = 6 * time.Second
-)
+// silence is how long a probe waits where silence is wanted. Whatever answers does
+// so within a millisecond, but for a busy machine, and but for a TCP client that may
+// take a second to hear that it is refused (see testnet.Refused): where an answer
+// is wanted there is patience.
+const silence = 200 * time.Millisecond
 
 // sendPackets makes all probes of a step at once, and reports what became of
 // them otherwise than wanted.
@@ -210,7 +208,7 @@ func (o *outcome) servers() []string {
 }
 
 func (o *outcome) probe(host *testnet.Host, from sender, p protocol, to netip.AddrPort) testnet.Outcome {
-	opts := testnet.ProbeOptions{Timeout: hearable}
+	opts := testnet.ProbeOptions{Timeout: patience}
 	if from.port != 0 {
 		// From a certain address: the wildcard of IPv6 would take the port of IPv4 too.
 		own, _ := host.Addr(familyOf(to.Addr()))
