@@ -31,6 +31,17 @@ func (k AgentKind) String() string { return [...]string{"kube-vmap", "kube-proxy
 // MarshalText makes the program's name the key in JSON.
 func (k AgentKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
+// UnmarshalText is the reverse.
+func (k *AgentKind) UnmarshalText(text []byte) error {
+	for _, kind := range kinds {
+		if kind.String() == string(text) {
+			*k = kind
+			return nil
+		}
+	}
+	return fmt.Errorf("parse agent: %q is none of %v", text, kinds)
+}
+
 // table is the family and name of the table of Services in IPv4.
 func (k AgentKind) table() (family byte, name string) {
 	if k == KubeVmap {

@@ -39,7 +39,7 @@ func coldStart(w *World, kind AgentKind, services []*Service) (*Agent, ColdStart
 	if err != nil {
 		return nil, c, errors.Join(fmt.Errorf("cold start of %s: %w", kind, err), a.stop())
 	}
-	c.ListsIn = traffic.lastBulk(a.started.Add(time.Duration(c.Ready * float64(time.Second)))).Sub(a.started).Seconds()
+	c.ListsIn = traffic.lastBulk(a.started, a.started.Add(time.Duration(c.Ready*float64(time.Second)))).Seconds()
 	cpu, err := a.settle(time.Minute)
 	c.CPU, c.PeakBytes, c.RestBytes = cpu.Seconds(), a.memory.highest(), a.memory.resident()
 	return a, c, err
@@ -175,13 +175,13 @@ func (t *traffic) stop() {
 	t.task.Wait()
 }
 
-// lastBulk is when much was received for the last time before a moment. It ends
-// the watch.
-func (t *traffic) lastBulk(before time.Time) (last time.Time) {
+// lastBulk is when, after a start, much was received for the last time before an
+// end; 0 if never. It ends the watch.
+func (t *traffic) lastBulk(start, end time.Time) (last time.Duration) {
 	t.stop()
 	for _, at := range t.bulks {
-		if at.Before(before) {
-			last = at
+		if at.After(start) && at.Before(end) {
+			last = at.Sub(start)
 		}
 	}
 	return last

@@ -16,6 +16,7 @@ type Packet struct {
 	Direct Way `json:"direct"` // to an endpoint
 	VIP    Way `json:"vip"`    // to a Service of 100 endpoints
 	Sticky Way `json:"sticky"` // the same with session affinity, from clients that are bound
+	Fresh  Way `json:"fresh"`  // the same from clients that are not bound yet
 }
 
 // Way is one way to a backend.
@@ -37,6 +38,8 @@ type path struct {
 	kind  AgentKind
 	dst   netip.AddrPort
 	into  *Way
+	used  int  // addresses
+	fresh bool // each connection comes from an address that was not used before
 	times []time.Duration
 	rates []float64
 }
@@ -51,7 +54,8 @@ func packets(ctx context.Context, w *World, agents []AgentKind, services *Servic
 		paths = append(paths,
 			&path{kind: k, dst: netip.AddrPortFrom(services.wide.backends[0], backendPort), into: &p.Direct},
 			&path{kind: k, dst: services.wide.vip, into: &p.VIP},
-			&path{kind: k, dst: services.sticky.vip, into: &p.Sticky})
+			&path{kind: k, dst: services.sticky.vip, into: &p.Sticky},
+			&path{kind: k, dst: services.sticky.vip, into: &p.Fresh, fresh: true})
 	}
 	for round := range packetRounds + 1 {
 		for _, p := range paths {
@@ -63,25 +67,41 @@ func packets(ctx context.Context, w *World, agents []AgentKind, services *Servic
 	}
 	for range rateRounds {
 		for _, p := range paths {
-			p.flood(ctx, w)
+			if !p.fresh {
+				p.flood(ctx, w)
+			}
 		}
 	}
 	for _, p := range paths {
 		p.into.Handshake = quantilesOf(p.times)
+		if p.fresh {
+			continue
+		}
 		slices.Sort(p.rates)
 		p.into.Rate = p.rates[len(p.rates)/2]
 	}
 	return result, nil
 }
 
-// burst opens some connections, each from another address. The first round warms up: it
-// makes the bindings.
+// source is the n-th client. Those of other ways than the fresh one are 120, which
+// come again and again.
+func (p *path) source(n int) netip.Addr {
+	a := sourcePrefix(p.kind).Addr().As4()
+	n %= 120
+	if p.fresh {
+		n = 256 + p.used
+		p.used++
+	}
+	a[2] += byte(n >> 8)
+	a[3] = byte(n)
+	return netip.AddrFrom4(a)
+}
+
+// burst opens some connections, each from another address than the one before. The
+// first round warms up: it makes the bindings.
 func (p *path) burst(round int) error {
-	sources := sourcePrefix(p.kind).Addr().As4()
 	for i := range packetBurst {
-		source := sources
-		source[3] += byte((round*packetBurst + i) % 120)
-		a, err := connect(p.dst, netip.AddrFrom4(source), 3*time.Second)
+		a, err := connect(p.dst, p.source(round*packetBurst+i), 3*time.Second)
 		if err != nil {
 			p.into.Failed++
 			continue

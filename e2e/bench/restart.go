@@ -63,7 +63,7 @@ func restart(ctx context.Context, w *World, a *Agent, changed *Service) (again *
 		return nil, r, errors.Join(err, again.stop())
 	}
 	r.Ready = ready.Sub(again.started).Seconds()
-	r.ListsIn = traffic.lastBulk(ready).Sub(again.started).Seconds()
+	r.ListsIn = traffic.lastBulk(again.started, ready).Seconds()
 	cpu, err := again.settle(2 * time.Minute)
 	r.CPU, r.PeakBytes, r.RestBytes = cpu.Seconds(), again.memory.highest(), again.memory.resident()
 	return again, r, err

@@ -26,8 +26,8 @@ var serviceCIDR = netip.MustParsePrefix("10.96.0.0/16")
 // World is a control plane, a node for each agent with a pod that asks, and a
 // host that answers for all endpoints:
 //
-//	kube-vmap   192.0.2.10   pod 10.244.0.11, more sources in 10.244.0.128/25
-//	kube-proxy  192.0.2.20   pod 10.244.1.11, more sources in 10.244.1.128/25
+//	kube-vmap   192.0.2.10   pod 10.244.0.11, more sources in 10.244.64.0/18
+//	kube-proxy  192.0.2.20   pod 10.244.1.11, more sources in 10.244.128.0/18
 //	farm        192.0.2.50   all of 10.128.0.0/9
 //	API server  192.0.2.5
 type World struct {
@@ -58,7 +58,7 @@ func podAddr(k AgentKind) netip.Addr { return netip.AddrFrom4([4]byte{10, 244, b
 
 // sourcePrefix holds more addresses of that pod.
 func sourcePrefix(k AgentKind) netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 244, byte(k), 128}), 25)
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 244, 64 * (byte(k) + 1), 0}), 18)
 }
 
 // startWorld builds it. On an error nothing is left.
@@ -136,7 +136,8 @@ func (w *World) wire() error {
 		err = errors.Join(err,
 			w.node(k).Route(farmPrefix, farmAddr.Addr()),
 			w.node(k).Route(sources, podAddr(k)),
-			farm.Route(nodePodCIDR(k), nodeAddrs[k].Addr()))
+			farm.Route(nodePodCIDR(k), nodeAddrs[k].Addr()),
+			farm.Route(sources, nodeAddrs[k].Addr()))
 		if err != nil {
 			return err
 		}
