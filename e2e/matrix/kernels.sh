@@ -5,8 +5,8 @@
 #	e2e/matrix/kernels.sh [KERNEL...]
 #
 # A KERNEL is a Debian suite, for its current cloud kernel, or SUITE/PACKAGE. Needs
-# apt, dpkg-deb, busybox-static, cpio and qemu-system-x86; no right beyond that,
-# and no KVM. What it downloads stays in bin/kernels.
+# apt and dpkg-deb, and root only to install qemu-system-x86, busybox-static and
+# cpio where they are missing; no KVM. What it downloads stays in bin/kernels.
 #
 # Environment: SUITES, the suites of tests to run (a line each of suites.txt, by
 # name, beside older results of the others); BOOT_SECONDS, how long a machine may take.
@@ -60,7 +60,7 @@ pack_tests() {
 	root=$kernels/root
 	rm -rf "$root"
 	mkdir -p "$root/bin" "$root/tests" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/run" "$root/var/run"
-	cp /bin/busybox "$root/bin/busybox"
+	cp "$(command -v busybox)" "$root/bin/busybox"
 	cp e2e/matrix/init.sh "$root/init"
 	chmod +x "$root/init"
 	mkdir -p "$root/etc"
@@ -158,7 +158,19 @@ rows() {
 	done
 }
 
+# need installs what is missing: PROGRAM:PACKAGE...
+need() {
+	missing=""
+	for pair; do command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"; done
+	[ -n "$missing" ] || return 0
+	echo "installing:$missing"
+	apt-get update -qq
+	# shellcheck disable=SC2086 # a list of packages
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
 main() {
+	need qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio xz:xz-utils nft:nftables conntrack:conntrack
 	mkdir -p bin/debian "$kernels"
 	[ $# -gt 0 ] || set -- bullseye-security bookworm trixie trixie-backports
 	pack_tests
