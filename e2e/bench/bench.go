@@ -105,7 +105,7 @@ func (b *bench) agent(ctx context.Context, w *World, kind AgentKind, services *S
 
 // updates measures changes of a lone endpoint and of one of several.
 func (b *bench) updates(ctx context.Context, w *World, a *Agent, services *Services, f *Figures) error {
-	s := &series{world: w, agent: a, samples: b.samples, limit: 30 * time.Second, gap: idleGap(a.kind), spare: int(a.kind) << 18}
+	s := &series{world: w, agent: a, samples: b.samples, limit: 20 * time.Second, gap: idleGap(a.kind), spare: int(a.kind) << 18}
 	if b.does("update") {
 		if err := s.idle(ctx, services, f); err != nil {
 			return err

@@ -100,7 +100,7 @@ func parseOptions() (o options, err error) {
 // than what else runs on the machine (sched(7), autogroups). Where it can't, the
 // figures are worse, and the load average says why.
 func takePrecedence() {
-	if err := os.WriteFile("/proc/self/autogroup", []byte("-10"), 0); err != nil {
+	if err := os.WriteFile("/proc/self/autogroup", []byte("-15"), 0); err != nil {
 		say("other work on this machine will count: %v", err)
 	}
 }

@@ -58,6 +58,7 @@ func packets(ctx context.Context, w *World, agents []AgentKind, services *Servic
 			&path{kind: k, dst: services.sticky.vip, into: &p.Fresh, fresh: true})
 	}
 	for round := range packetRounds + 1 {
+		slices.Reverse(paths) // what comes first or follows which other must not tell
 		for _, p := range paths {
 			err := w.pod(p.kind).Do(func() error { return p.burst(round) })
 			if err != nil {
