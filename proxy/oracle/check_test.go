@@ -37,7 +37,7 @@ func check(l *laboratory, c *Cluster, f flow) (n tally, difference string) {
 		difference = checkKind(l, f, testnet.Refused, &n)
 		n.refused++
 	case Dropped:
-		difference = checkDropped(l, c, f, &n)
+		difference = checkDropped(l, f, &n)
 		n.dropped++
 	}
 	if difference != "" {
@@ -61,7 +61,7 @@ func checkKind(l *laboratory, f flow, want testnet.OutcomeKind, n *tally) string
 }
 
 // checkDropped: nobody answers, and no backend gets the packet.
-func checkDropped(l *laboratory, c *Cluster, f flow, n *tally) string {
+func checkDropped(l *laboratory, f flow, n *tally) string {
 	timeout := silence
 	if f.from == "node-a" && f.protocol == model.TCP {
 		timeout = reset

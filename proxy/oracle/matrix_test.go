@@ -22,7 +22,6 @@ import (
 
 // setting is a configuration of the proxy to try everything with.
 type setting struct {
-	name          string
 	link          testnet.Link
 	mode          proxy.DetectLocalMode
 	podInterface  string
@@ -239,7 +238,7 @@ func checkMark(t *testing.T, l *laboratory) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(out), "packets 0 ") {
+	if !strings.Contains(out, "packets 0 ") {
 		t.Errorf("packets left node-a with the mark: %s", out)
 	}
 }

@@ -23,7 +23,9 @@ func ping(h *testnet.Host, to netip.Addr, timeout time.Duration) testnet.Outcome
 		return testnet.Outcome{Kind: testnet.Broken, Err: err}
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(timeout))
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return outcome(err)
+	}
 	// Type, code, checksum (of IPv4: of this packet; of IPv6 the kernel's work), identifier, sequence number.
 	packet := []byte{request, 0, 0, 0, 0, 0, 0, 1}
 	if to.Is4() {

@@ -68,9 +68,10 @@ func (d *dataplane) Commit(tx *nft.Transaction) (kernel.Result, error) {
 	case uncertainBefore:
 		return kernel.Result{}, fmt.Errorf("%w: %w", kernel.ErrUncertain, errInjected)
 	case uncertainHalf:
-		half, ok := firstHalf(tx)
-		if ok {
-			d.commit(half)
+		if half, ok := firstHalf(tx); ok {
+			if _, err := d.commit(half); err != nil {
+				return kernel.Result{}, err
+			}
 		}
 		return kernel.Result{}, fmt.Errorf("%w: %w", kernel.ErrUncertain, errInjected)
 	}

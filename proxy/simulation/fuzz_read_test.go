@@ -32,7 +32,7 @@ func FuzzRead(f *testing.F) {
 		setFixture(tracker)
 		plan := tracker.Plan(true)
 		for _, tx := range plan.Transactions {
-			if _, err := kernel.commit(tx); err != nil {
+			if err := kernel.commit(tx); err != nil {
 				t.Fatalf("%v, of:\n%s", err, strings.Join(tx.Lines(), "\n"))
 			}
 		}
@@ -153,7 +153,7 @@ func newStranger(t *testing.T, script []byte) *stranger {
 			tx.AddChain(&nft.Chain{Name: name})
 		}
 	}
-	if _, err := s.commit(tx); err != nil {
+	if err := s.commit(tx); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -161,14 +161,14 @@ func newStranger(t *testing.T, script []byte) *stranger {
 
 // commit applies a transaction without a look at promises: what a stranger wrote
 // may be replaced.
-func (s *stranger) commit(tx *nft.Transaction) (n int, err error) {
+func (s *stranger) commit(tx *nft.Transaction) error {
 	ops := tx.Operations()
 	for i := range ops {
 		if err := s.apply(tx.Table, &ops[i]); err != nil {
-			return i, err
+			return err
 		}
 	}
-	return len(ops), nil
+	return nil
 }
 
 // next takes a byte of the script, 0 after its end.
@@ -188,7 +188,7 @@ func (s *stranger) write() {
 	})
 	for len(s.script) > 0 {
 		op, set := s.next(), s.table.sets[names[int(s.next())%len(names)]]
-		e, found := s.pick(set)
+		e := s.pick(set)
 		switch op % 4 {
 		case 0:
 			delete(set.elements, e.Key)
@@ -202,21 +202,20 @@ func (s *stranger) write() {
 		case 3:
 			s.put(set, s.element(set.definition))
 		}
-		_ = found
 	}
 }
 
 // put writes an element if a kernel would take it.
 func (s *stranger) put(set *memorySet, e nft.Element) { _ = s.addElement(set, e) }
 
-// pick takes an element that is there.
-func (s *stranger) pick(set *memorySet) (e nft.Element, found bool) {
+// pick takes an element that is there, an empty one if there is none.
+func (s *stranger) pick(set *memorySet) nft.Element {
 	keys := slices.SortedFunc(maps.Keys(set.elements), func(a, b nft.Value) int { return strings.Compare(string(a.Bytes()), string(b.Bytes())) })
 	at := int(s.next())
 	if len(keys) == 0 {
-		return nft.Element{}, false
+		return nft.Element{}
 	}
-	return set.elements[keys[at%len(keys)]], true
+	return set.elements[keys[at%len(keys)]]
 }
 
 // change changes one thing about an element.

@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -182,7 +183,7 @@ type running struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // of Run, when done
-	paniky any
+	panic  string
 }
 
 // feed is a source that the player drives.
@@ -204,7 +205,11 @@ func start(config proxy.Config, dp proxy.Dataplane, first model.Update) *running
 	r := &running{feed: &feed{first: first}, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
-		defer func() { r.paniky = recover() }()
+		defer func() {
+			if p := recover(); p != nil {
+				r.panic = fmt.Sprintf("%v\n%s", p, debug.Stack())
+			}
+		}()
 		r.err = proxy.New(config, dp, logr.Discard(), r.feed).Run(ctx)
 	}()
 	synctest.Wait()
@@ -223,7 +228,7 @@ func (r *running) stop() {
 func (r *running) failure() []string {
 	select {
 	case <-r.done:
-		return []string{fmt.Sprintf("! the proxy ended: %v, panic: %v", r.err, r.paniky)}
+		return []string{fmt.Sprintf("! the proxy ended: %v, panic: %s", r.err, r.panic)}
 	default:
 		return nil
 	}
