@@ -3,6 +3,7 @@ package scenario
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -140,39 +141,78 @@ func parseOutcome(text string) (outcome, error) {
 // is wanted there is patience.
 const silence = 200 * time.Millisecond
 
-// sendPackets makes all probes of a step at once, and reports what became of
+// sendPackets makes all attempts of a step at once, and reports what became of
 // them otherwise than wanted.
 func sendPackets(t *testing.T, lab *testnet.Lab, packets []packet) {
 	t.Helper()
-	var probes sync.WaitGroup
+	var tasks sync.WaitGroup
 	for _, p := range packets {
-		for _, from := range p.from {
-			for _, proto := range p.protocols {
-				for _, to := range p.to {
-					probes.Go(func() {
-						if err := p.want.hold(lab, from, proto, to); err != nil {
-							t.Errorf("%s %s %s: %v", from.host, proto, to, err)
-						}
-					})
+		for _, a := range p.attempts(lab) {
+			tasks.Go(func() {
+				if err := p.want.hold(a); err != nil {
+					t.Errorf("%s: %v", a, err)
 				}
+			})
+		}
+	}
+	tasks.Wait()
+}
+
+// attempt is one combination of a packet's line.
+type attempt struct {
+	from     *testnet.Host
+	port     uint16 // to come from; 0: any
+	protocol protocol
+	to       netip.AddrPort
+}
+
+func (p *packet) attempts(lab *testnet.Lab) []attempt {
+	var list []attempt
+	for _, from := range p.from {
+		for _, proto := range p.protocols {
+			for _, to := range p.to {
+				list = append(list, attempt{lab.Host(from.host), from.port, proto, to})
 			}
 		}
 	}
-	probes.Wait()
+	return list
+}
+
+func (a attempt) String() string { return fmt.Sprintf("%s %s %s", a.from.Name(), a.protocol, a.to) }
+
+// probe makes the attempt.
+func (a attempt) probe(timeout time.Duration) testnet.Outcome {
+	opts := testnet.ProbeOptions{Timeout: timeout}
+	if a.port != 0 {
+		// From a certain address: the wildcard of IPv6 would take the port of IPv4 too.
+		own, _ := a.from.Addr(familyOf(a.to.Addr()))
+		opts.Source = netip.AddrPortFrom(own, a.port)
+	}
+	switch a.protocol {
+	case icmp:
+		return ping(a.from, a.to.Addr(), opts)
+	case http:
+		return checkHealth(a.from, a.to)
+	}
+	transport, _ := model.ParseProtocol(strings.ToUpper(string(a.protocol)))
+	return a.from.ProbeWith(transport, a.to, opts)
 }
 
 // hold probes until every wanted server has answered, and a few times at least,
 // and compares each outcome. The probability that a fair choice from four misses
 // one of them in so many attempts is below one in 10^20.
-func (o *outcome) hold(lab *testnet.Lab, from sender, p protocol, to netip.AddrPort) error {
+func (o *outcome) hold(a attempt) error {
 	const least, most = 6, 200
-	host := lab.Host(from.host)
-	if from.port != 0 || p == http {
-		return o.holdSoon(host, from, p, to)
+	if a.port != 0 || a.protocol == http {
+		return o.holdSoon(a)
+	}
+	timeout := patience
+	if o.kind == testnet.Silent {
+		timeout = silence
 	}
 	seen := map[string]bool{}
 	for n := range most {
-		got := o.probe(host, from, p, to)
+		got := a.probe(timeout)
 		if err := o.check(got); err != nil {
 			return err
 		}
@@ -188,44 +228,19 @@ func (o *outcome) hold(lab *testnet.Lab, from sender, p protocol, to netip.AddrP
 }
 
 // holdSoon waits for what is done beside the proxy's loop: for conntrack to be
-// cleaned, where a flow is to be led elsewhere, and for health checks.
-func (o *outcome) holdSoon(host *testnet.Host, from sender, p protocol, to netip.AddrPort) error {
+// cleaned, where a flow is to be led elsewhere, and for health checks. An answer
+// that is under way while its flow is deleted is lost, so it does not wait long for
+// each.
+func (o *outcome) holdSoon(a attempt) error {
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		err := o.check(o.probe(host, from, p, to))
+		err := o.check(a.probe(time.Second))
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
 	}
 }
 
-func (o *outcome) servers() []string {
-	var names []string
-	for name := range o.saw {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-func (o *outcome) probe(host *testnet.Host, from sender, p protocol, to netip.AddrPort) testnet.Outcome {
-	opts := testnet.ProbeOptions{Timeout: patience}
-	if from.port != 0 {
-		// From a certain address: the wildcard of IPv6 would take the port of IPv4 too.
-		own, _ := host.Addr(familyOf(to.Addr()))
-		opts.Source = netip.AddrPortFrom(own, from.port)
-	}
-	if o.kind == testnet.Silent {
-		opts.Timeout = silence
-	}
-	switch p {
-	case icmp:
-		return ping(host, to.Addr(), opts)
-	case http:
-		return checkHealth(host, to)
-	}
-	transport, _ := model.ParseProtocol(strings.ToUpper(string(p)))
-	return host.ProbeWith(transport, to, opts)
-}
+func (o *outcome) servers() []string { return slices.Sorted(maps.Keys(o.saw)) }
 
 func familyOf(a netip.Addr) testnet.Family {
 	if a.Is4() {
