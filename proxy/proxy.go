@@ -55,6 +55,7 @@ type loop struct {
 	retry    backoff
 	last     time.Time     // end of the last step
 	lastRead time.Duration // how long it took to read the table
+	lastLook time.Time     // when it was last read because of a foreign change
 }
 
 // call is work that another goroutine asks the loop to do.

@@ -68,9 +68,10 @@ func (p *Proxy) unwatch() {
 }
 
 // repairPause bounds how often the table is read for foreign changes: reading
-// takes at most a tenth of the time, and a change waits at most a second.
+// takes at most a tenth of the time, and a change waits at most a second. The
+// first change after a while does not wait, whatever else the loop has done.
 func (p *Proxy) repairPause() time.Duration {
-	return min(10*p.lastRead, time.Second) - time.Since(p.last)
+	return min(10*p.lastRead, time.Second) - time.Since(p.lastLook)
 }
 
 // foreignChange makes the next step read the table and repair it.

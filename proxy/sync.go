@@ -33,6 +33,9 @@ func (p *Proxy) sync() (*report, error) {
 		p.markAll()
 		r.read = time.Since(start)
 		p.lastRead = r.read
+		if p.suspicious {
+			p.lastLook = time.Now()
+		}
 	}
 	for _, names := range p.chunks() {
 		if err := p.syncChunk(r, names.names, names.last); err != nil {
