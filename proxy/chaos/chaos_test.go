@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -96,39 +95,45 @@ func program(t *testing.T) string {
 // round is a laboratory with everything in it.
 type round struct {
 	adversary
-	lab   *testnet.Lab
-	owned bool
+	lab     *testnet.Lab
+	servers []*testnet.Server
+	before  usage  // of the servers, the agent and the traffic
+	given   uint64 // the seed of all rounds
+	owned   bool
 }
 
-// newLab is two nodes whose pods serve, a pod that does not, and a client.
-func newLab(t *testing.T) *testnet.Lab {
+// build makes two nodes whose pods serve, a pod that does not, and a client.
+func (r *round) build(t *testing.T) {
 	t.Helper()
 	lab := testnet.ForTest(t, testnet.TwoNodes())
 	if _, err := lab.AddPod("node-a", testnet.Pod{Name: "a3", Addrs: testnet.Addrs("10.244.0.13", "fd00:10:244::13")}); err != nil {
 		t.Fatal(err)
 	}
+	r.lab, r.node, r.before = lab, lab.Host("node-a"), resources(t)
 	for _, pod := range []string{"a1", "a2", "b1", "b2"} {
 		for _, protocol := range []testnet.Protocol{testnet.TCP, testnet.UDP} {
-			if _, err := lab.Host(pod).Serve(protocol, targetPort); err != nil {
+			server, err := lab.Host(pod).Serve(protocol, targetPort)
+			if err != nil {
 				t.Fatal(err)
 			}
+			r.servers = append(r.servers, server)
 		}
 	}
 	for _, p := range testnet.Prefixes("203.0.113.0/24", "2001:db8:113::/64") {
-		if err := lab.Route(p, lab.Host("node-a")); err != nil {
+		if err := lab.Route(p, r.node); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return lab
 }
 
 func newRound(t *testing.T, name string, seed uint64, newAgent func(*round) agent) *round {
 	t.Helper()
-	r := &round{lab: newLab(t)}
-	r.node = r.lab.Host("node-a")
+	r, given := &round{}, seed
+	r.build(t)
 	for _, c := range name { // each round has a sequence of its own
 		seed = seed*31 + uint64(c)
 	}
+	r.given = given
 	r.seed, r.done, r.ledger = seed, map[string]int{}, newLedger()
 	r.rng = rand.New(rand.NewPCG(seed, 1<<61))
 	var err error
@@ -141,7 +146,6 @@ func newRound(t *testing.T, name string, seed uint64, newAgent func(*round) agen
 
 // play runs the agent, the traffic and the adversary, and judges.
 func (r *round) play(t *testing.T, d time.Duration, steps int) *report {
-	before := resources(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	begin, end := context.WithTimeout(ctx, healing)
@@ -178,7 +182,10 @@ func (r *round) play(t *testing.T, d time.Duration, steps int) *report {
 	}
 	cancel()
 	r.observer.close()
-	problems = append(problems, before.leaks(t)...)
+	for _, s := range r.servers {
+		s.Close() // resets connections whose client was cut off
+	}
+	problems = append(problems, r.before.leaks(t)...)
 	report := r.report(elapsed, repairs)
 	t.Logf("\n%s", report)
 	for _, f := range report.outside[:min(len(report.outside), 20)] {
@@ -188,7 +195,8 @@ func (r *round) play(t *testing.T, d time.Duration, steps int) *report {
 		t.Error(p)
 	}
 	if t.Failed() {
-		t.Logf("repeat with CHAOS_SEED=%s CHAOS_STEPS=%d", strings.Fields(t.Name() + " " + os.Getenv("CHAOS_SEED"))[0], r.steps)
+		t.Logf("what happened is in %s", r.timeline(report))
+		t.Logf("repeat with CHAOS_SEED=%d CHAOS_STEPS=%d go test ./proxy/chaos -run %s", r.given, r.steps, t.Name())
 	}
 	return report
 }

@@ -82,7 +82,7 @@ var damages = []damage{
 		"insert rule inet kube-vmap services accept", "insert rule inet kube-vmap firewall drop",
 		"insert rule inet kube-vmap nat-postrouting accept", "insert rule inet kube-vmap unserved drop")},
 	{"chain and set added", func(r *rand.Rand) string {
-		return fmt.Sprintf("add chain inet kube-vmap stranger-x%d { type nat hook prerouting priority -200; }\n"+
+		return fmt.Sprintf("add chain inet kube-vmap stranger-x%d { type nat hook prerouting priority -150; }\n"+
 			"add set inet kube-vmap strangers%d { type ipv4_addr; }", r.IntN(100), r.IntN(100))
 	}},
 }

@@ -21,14 +21,15 @@ type ledger struct {
 // failure is an attempt that got no answer.
 type failure struct {
 	path       string
-	begin, end time.Time
+	opened     time.Time // when the connection was begun
+	begin, end time.Time // of what got no answer
 	err        error
 	step       string // what the adversary was doing when it ended
 }
 
 func (f failure) String() string {
-	return fmt.Sprintf("%s: %v, from %s to %s, during %s", f.path, f.err,
-		f.begin.Format("15:04:05.000"), f.end.Format("15:04:05.000"), f.step)
+	return fmt.Sprintf("%s: %v, opened %s, failed from %s to %s, during %s", f.path, f.err,
+		f.opened.Format("15:04:05.000"), f.begin.Format("15:04:05.000"), f.end.Format("15:04:05.000"), f.step)
 }
 
 // window is a time in which the table was damaged by another process.
@@ -47,10 +48,10 @@ func (l *ledger) doing(step string) {
 	l.step = step
 }
 
-func (l *ledger) fail(path string, begin time.Time, err error) {
+func (l *ledger) fail(path string, opened, begin time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failures = append(l.failures, failure{path, begin, time.Now(), err, l.step})
+	l.failures = append(l.failures, failure{path, opened, begin, time.Now(), err, l.step})
 }
 
 func (l *ledger) open(path string, n uint64) {
@@ -81,13 +82,21 @@ func (l *ledger) over(w *window, end time.Time, gap time.Duration) {
 	w.end, w.gap = end, gap
 }
 
-// judge tells the failures that fall into a window from the others. Call it when
+// hits reports whether a failure is due to the window: it fell into it, or the
+// connection was opened in it. A first packet may pass a table that is half there,
+// and its connection is then cut by a later one.
+func (w *window) hits(f *failure) bool {
+	fell := !f.end.Before(w.begin) && !f.begin.After(w.end)
+	return fell || !f.opened.Before(w.begin) && !f.opened.After(w.end)
+}
+
+// judge tells the failures that are due to a window from the others. Call it when
 // all windows are closed.
 func (l *ledger) judge() (outside []failure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.failures {
-		at := slices.IndexFunc(l.windows, func(w *window) bool { return !f.end.Before(w.begin) && !f.begin.After(w.end) })
+		at := slices.IndexFunc(l.windows, func(w *window) bool { return w.hits(&f) })
 		if at < 0 {
 			outside = append(outside, f)
 			continue

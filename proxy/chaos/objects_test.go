@@ -50,13 +50,16 @@ func (s *service) vips() []string {
 // nodePortOf is the node port of a service's n-th port.
 func (s *service) nodePortOf(n int) int { return 30000 + 2*s.number + n }
 
-var protocolNames = []string{"TCP", "UDP"}
+// The ports of every service.
+var (
+	protocolNames = []string{"TCP", "UDP"}
+	portNames     = []string{"http", "dns"}
+)
 
 func (s *service) object() object {
 	var ports []object
 	for i, protocol := range protocolNames {
-		p := object{"name": protocol + "-port", "protocol": protocol, "port": s.port}
-		p["name"] = []string{"http", "dns"}[i]
+		p := object{"name": portNames[i], "protocol": protocol, "port": s.port}
 		if s.nodePort {
 			p["nodePort"] = s.nodePortOf(i)
 		}
@@ -104,7 +107,7 @@ func (s *service) slice(family string) object {
 	}
 	var ports []object
 	for i, protocol := range protocolNames {
-		ports = append(ports, object{"name": []string{"http", "dns"}[i], "protocol": protocol, "port": s.target})
+		ports = append(ports, object{"name": portNames[i], "protocol": protocol, "port": s.target})
 	}
 	return object{
 		"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -59,30 +60,31 @@ func observe(ctx context.Context, node *testnet.Host, dir string, c proxy.Config
 func (o *observer) close() { o.conn.Close() }
 
 // table reads the table, and again while others write.
-func (o *observer) table(ctx context.Context) (*nft.Table, time.Time, error) {
+func (o *observer) table(ctx context.Context) (*nft.Table, error) {
 	for {
-		begin := time.Now()
 		snapshot, err := o.conn.ReadTable(tableName)
 		if err == nil || ctx.Err() != nil {
-			return snapshot.Table, begin, err
+			return snapshot.Table, err
 		}
 		pause(ctx, time.Millisecond)
 	}
 }
 
-// await waits until check finds nothing wrong in a table, and returns when the
-// reading of that table began.
+// await waits until check finds nothing wrong in a table, and returns when that
+// table was read. (When the reading began is of no use: it begins again while
+// others write.)
 func (o *observer) await(ctx context.Context, check func(have *nft.Table) string) (time.Time, error) {
 	problem := "the table was not read"
 	for {
-		have, begin, err := o.table(ctx)
+		have, err := o.table(ctx)
+		read := time.Now()
 		if err == nil {
 			if problem = check(have); problem == "" {
-				return begin, nil
+				return read, nil
 			}
 		}
 		if ctx.Err() != nil {
-			return begin, fmt.Errorf("%w: %s (%v)", ctx.Err(), problem, err)
+			return read, errors.Join(fmt.Errorf("%w: %s", ctx.Err(), problem), err)
 		}
 		pause(ctx, time.Millisecond)
 	}

@@ -52,7 +52,7 @@ func newProcess(node *testnet.Host, binary, manifests, ownership string) *proces
 	return &process{node: node, binary: binary, args: []string{
 		"run", "--manifests", manifests, "--node-name", "node-a", "--detect-local-mode", "NodeCIDR",
 		"--nodeport-addresses", "192.0.2.0/24,2001:db8:2::/64", "--table-ownership", ownership,
-		"--conntrack-max-per-core", "0",
+		"--conntrack-max-per-core", "0", "-v", "2",
 	}}
 }
 

@@ -84,9 +84,12 @@ func (r *report) String() string {
 	line("changes of manifests", "%d", r.changes)
 	line("restarts", "%d (%d with another clock, %d with a memory limit)", r.restarts, r.clocks, r.limits)
 	line("repairs told by the agent", "%d", r.repairs)
-	line("damages", "%d (%d refused by the kernel, %d found nothing)", len(r.windows), r.denied, r.missed)
+	line("damages of the table", "%d (%d refused by the kernel, %d found nothing)", len(r.windows), r.denied, r.missed)
 	if g := gaps(r.windows); len(g) > 0 {
 		line("until the table served again", "p50 %s, max %s", ms(g[len(g)/2]), ms(g[len(g)-1]))
+	}
+	for _, w := range r.windows {
+		line("  "+w.fault, "%s, %d failed", ms(cmp.Or(w.gap, w.end.Sub(w.begin))), w.failures)
 	}
 	if r.injected != nil {
 		line("injected errors", "%v", r.injected)
@@ -143,7 +146,7 @@ func (r *report) markdown() string {
 		}
 		fmt.Fprintf(&b, "Injected errors: %s.\n\n", strings.Join(kinds, ", "))
 	}
-	b.WriteString("| fault | times | connections failed | in spite of damage | until the table serves: p50 | max |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| fault | times | failed | failed while the table was damaged | until the table serves: p50 | max |\n|---|---|---|---|---|---|\n")
 	failed := map[string]int{}
 	for _, f := range r.outside {
 		failed[f.step]++

@@ -11,7 +11,6 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/kube-vmap/kube-vmap/nft"
-	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/source/manifests"
 	"github.com/kube-vmap/kube-vmap/proxy/testnet"
@@ -69,20 +68,20 @@ func difference(have, want *nft.Table) []string {
 // other table does not have.
 func withoutUnneeded(t, other *nft.Table) []*nft.Chain {
 	return slices.DeleteFunc(slices.Clone(t.Chains), func(c *nft.Chain) bool {
-		_, _, numbered := cutNumber(c.Name)
+		_, numbered := cutClass(c.Name)
 		onDemand := numbered || strings.HasPrefix(c.Name, "learn-")
 		return onDemand && other.Chain(c.Name) == nil
 	})
 }
 
-// cutNumber splits "lb4-8" into "lb4" and 8.
-func cutNumber(chain string) (kind string, n uint64, ok bool) {
+// cutClass is "lb4" of "lb4-8"; ok is false if no number ends the name.
+func cutClass(chain string) (kind string, ok bool) {
 	at := strings.LastIndexByte(chain, '-')
 	if at < 0 {
-		return chain, 0, false
+		return chain, false
 	}
-	n, err := strconv.ParseUint(chain[at+1:], 10, 32)
-	return chain[:at], n, err == nil
+	_, err := strconv.ParseUint(chain[at+1:], 10, 32)
+	return chain[:at], err == nil
 }
 
 func isSlots(set string) bool { return strings.Contains(set, "backends") }
@@ -109,8 +108,8 @@ func aligned(have, want *nft.Set) (*nft.Set, []string) {
 		for i := range s.Elements {
 			e := &s.Elements[i]
 			v := like[string(e.Key.Bytes())]
-			kind, _, ok := cutNumber(e.Verdict.Chain)
-			if wantKind, _, wantOK := cutNumber(v.Chain); ok && wantOK && kind == wantKind {
+			kind, ok := cutClass(e.Verdict.Chain)
+			if wantKind, wantOK := cutClass(v.Chain); ok && wantOK && kind == wantKind {
 				e.Verdict = v
 			}
 		}
@@ -215,18 +214,21 @@ func targets(s *nft.Set) map[string]*nft.Element {
 	return found
 }
 
-// isTarget reports whether an element's key begins with a frontend, or an address,
-// of a service with traffic.
+// isTarget reports whether an element's key is an address of a service with
+// traffic, or begins with one of its frontends. Other ports of the same address may
+// be somebody else's.
 func isTarget(s *nft.Set, e *nft.Element) bool {
 	addr := e.Key.AddrAt(0, s.Key[0] == nft.IPv4Addr)
-	if slices.Contains(targetIPs, addr) {
-		return true
+	if len(s.Key) < 3 {
+		return slices.Contains(targetIPs, addr)
 	}
-	port := uint16(0)
-	if len(s.Key) > 2 {
-		port = e.Key.PortAt(s.Key[0].Size() + 4)
+	switch port := int(e.Key.PortAt(s.Key[0].Size() + 4)); port {
+	case 80:
+		return slices.Contains(targetIPs, addr)
+	case webService.nodePortOf(0), webService.nodePortOf(1):
+		return slices.Contains(nodeIPs, addr)
 	}
-	return slices.Contains(nodeIPs, addr) && (port == webService.nodePort0() || port == webService.nodePort0()+1)
+	return false
 }
 
 var (
@@ -235,9 +237,6 @@ var (
 	targetIPs     = testnet.Addrs(slices.Concat(webService.clusterIPs(), webService.vips(), stickyService.clusterIPs())...)
 	nodeIPs       = testnet.Addrs("192.0.2.10", "2001:db8:2::10")
 )
-
-func (s *service) nodePort0() uint16 { return uint16(s.nodePortOf(0)) }
-
 // strange reports a backend of a service with traffic that is none of its servers.
 func strange(s *nft.Set) string {
 	if !isSlots(s.Name) {
@@ -254,12 +253,4 @@ func strange(s *nft.Set) string {
 
 func isServer(a netip.Addr) bool {
 	return slices.ContainsFunc(servers, func(e endpoint) bool { return e.host4 == a.String() || e.host6 == a.String() })
-}
-
-// reader reads the node's table.
-type reader struct{ conn *kernel.Conn }
-
-func (r reader) table() (*nft.Table, error) {
-	snapshot, err := r.conn.ReadTable(tableName)
-	return snapshot.Table, err
 }

@@ -74,7 +74,7 @@ func startTraffic(ctx context.Context, lab *testnet.Lab, l *ledger) *traffic {
 		name := p.name + " TCP"
 		t.floods[name] = p.from.Flood(ctx, testnet.FloodOptions{
 			Dst: p.tcp, Workers: 2, Rate: floodRate, Timeout: patience,
-			OnFailure: func(f testnet.Failure) { l.fail(name, f.Time, f.Err) },
+			OnFailure: func(f testnet.Failure) { l.fail(name, f.Time, f.Time, f.Err) },
 		})
 		for _, c := range []conversation{
 			{path: name + ", held", network: "tcp", dst: p.tcp},
@@ -90,14 +90,13 @@ func startTraffic(ctx context.Context, lab *testnet.Lab, l *ledger) *traffic {
 }
 
 // stop ends all connections.
-func (t *traffic) stop() (latest time.Duration) {
+func (t *traffic) stop() {
 	t.cancel()
 	for name, f := range t.floods {
 		r := f.Wait()
 		t.ledger.open(name, r.Opened)
 	}
 	t.talks.Wait()
-	return latest
 }
 
 // conversation is a connection that is held, and opened again when it fails or
@@ -113,9 +112,10 @@ type conversation struct {
 
 func (c *conversation) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		begin := time.Now()
+		opened := time.Now()
+		begin := opened
 		if err := c.hold(ctx, &begin); err != nil {
-			c.ledger.fail(c.path, begin, err)
+			c.ledger.fail(c.path, opened, begin, err)
 			pause(ctx, 100*time.Millisecond)
 		}
 	}
