@@ -6,7 +6,7 @@ import "testing"
 // changes, at any size of the cluster. It counts operations and allocations, and
 // looks at no clock.
 func TestChangeIsFlat(t *testing.T) {
-	const changes = 2000
+	const changes = 300
 	small := mustSimulate(t, size{services: 300, endpoints: 10}, changes)
 	large := mustSimulate(t, size{services: 10_000, endpoints: 10}, changes)
 	for _, r := range []result{small, large} {
