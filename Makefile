@@ -23,7 +23,7 @@ setup: ## Install what tests and the demo need besides Go (Debian packages; need
 	@.ci/setup
 
 .PHONY: test
-test: setup lint quick test-image e2e ## Test everything: linters, unit and kernel tests, image, end-to-end tests
+test: setup lint quick test-image ## Linters, unit and kernel tests, the image; the end-to-end tests are make e2e
 
 .PHONY: quick
 quick: setup build ## Unit tests and kernel tests in throw-away network namespaces (needs root)
