@@ -4,9 +4,10 @@ GO      ?= go
 BIN     := bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-# The tests of these packages need root and a kernel with nf_tables. Those of the
-# image build it for each platform, which takes longer than all others.
-PACKAGES = $(shell $(GO) list ./... | grep -v /cmd/image)
+# The tests of these packages need root and a kernel with nf_tables. Two have
+# targets of their own: those of the image build it for each platform, and the chaos
+# suite wants the machine for itself.
+PACKAGES = $(shell $(GO) list ./... | grep -v -e /cmd/image -e /proxy/chaos)
 
 .DEFAULT_GOAL := build
 
@@ -28,6 +29,10 @@ test: setup lint quick test-image ## Linters, unit and kernel tests, the image; 
 .PHONY: quick
 quick: setup build ## Unit tests and kernel tests in throw-away network namespaces (needs root)
 	$(GO) test -race -timeout 10m $(PACKAGES)
+
+.PHONY: chaos
+chaos: setup ## Faults under load for CHAOS_SECONDS, 30 by default (needs root, and a quiet machine)
+	$(GO) test -v -count=1 -timeout 60m -run Chaos ./proxy/chaos
 
 .PHONY: image
 image: ## The OCI image archive in bin/, for amd64 and arm64, without a container engine
