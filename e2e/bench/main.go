@@ -32,6 +32,8 @@ type options struct {
 	samples int
 	out     string
 	logs    string
+
+	precedence bool
 }
 
 func main() {
@@ -48,7 +50,9 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	takePrecedence()
+	if o.precedence {
+		takePrecedence()
+	}
 	b := &bench{options: o, result: newResult()}
 	if err := b.result.keepOthers(o.out, o.scales); err != nil {
 		return err
@@ -73,6 +77,7 @@ func parseOptions() (o options, err error) {
 	flag.IntVar(&o.samples, "samples", 200, "changes of one endpoint to measure; kube-proxy gets fewer")
 	flag.StringVar(&o.out, "out", "../docs", "directory for performance.md, performance.json and plots; empty: none")
 	flag.StringVar(&o.logs, "logs", filepath.Join(os.TempDir(), "kube-vmap-bench"), "directory for logs")
+	flag.BoolVar(&o.precedence, "precedence", false, "take a larger share of the processors than all else on this machine, which then crawls")
 	flag.Parse()
 	if o.scales, err = parseScales(*scales); err != nil {
 		return o, err
