@@ -40,7 +40,7 @@ func (s *stage) watch(ctx context.Context) (<-chan commit, func(), error) {
 	ctx, cancel := context.WithCancel(ctx)
 	commits := make(chan commit, 64)
 	go func() {
-		defer monitor.Close() //nolint:errcheck // it was only listened to
+		defer monitor.Close()
 		defer close(commits)
 		for {
 			c, err := monitor.Next(ctx)

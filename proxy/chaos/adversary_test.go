@@ -166,6 +166,9 @@ func (a *adversary) crowdRuleset(context.Context) error {
 // start starts the agent with a clock and a memory limit as chance has it.
 func (a *adversary) start() error {
 	ahead, memory := 0, 0
+	if _, ok := a.agent.(*process); !ok {
+		return a.agent.start(0, 0)
+	}
 	if a.rng.IntN(3) == 0 {
 		ahead = 3600 * (1 + a.rng.IntN(24*30))
 		a.clocks++

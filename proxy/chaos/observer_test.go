@@ -43,7 +43,7 @@ func observe(ctx context.Context, node *testnet.Host, dir string, c proxy.Config
 		return nil, err
 	}
 	go func() {
-		defer monitor.Close() //nolint:errcheck // it was only listened to
+		defer monitor.Close()
 		for {
 			f, err := monitor.Next(ctx)
 			if err != nil {

@@ -237,6 +237,7 @@ var (
 	targetIPs     = testnet.Addrs(slices.Concat(webService.clusterIPs(), webService.vips(), stickyService.clusterIPs())...)
 	nodeIPs       = testnet.Addrs("192.0.2.10", "2001:db8:2::10")
 )
+
 // strange reports a backend of a service with traffic that is none of its servers.
 func strange(s *nft.Set) string {
 	if !isSlots(s.Name) {
