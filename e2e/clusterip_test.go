@@ -40,7 +40,7 @@ var _ = Describe("ClusterIP", Label("clusterip"), func() {
 		for _, node := range []string{nodeA, nodeB} {
 			pod := w.pod(ctx, "self-"+node, cluster.PodSpec{Name: "self-" + node, Node: node})
 			to := clusterIPs(w.service(ctx, "self-"+node, corev1.ServiceSpec{}))
-			expect(ctx, from(pod.Host), testnet.TCP, to, answeredBy(pod.Name()).masqueraded())
+			expect(ctx, from(inPod(pod)), testnet.TCP, to, answeredBy(pod.Name()).masqueraded())
 		}
 	})
 

@@ -18,7 +18,7 @@ var _ = Describe("UDP conntrack clean-up", Label("conntrack"), func() {
 	w := newWorld("conntrack")
 	serving := []cluster.Port{{Protocol: testnet.UDP, Number: 8080}}
 
-	run := func(ctx context.Context, name, node string) *cluster.Pod {
+	run := func(ctx context.Context, name, node string) pod {
 		return w.pod(ctx, "dns", cluster.PodSpec{Name: name, Node: node, Ports: serving})
 	}
 	dns := func(ctx context.Context) *corev1.Service {
@@ -73,12 +73,12 @@ var _ = Describe("UDP conntrack clean-up", Label("conntrack"), func() {
 
 // holdAll holds a UDP conversation from each source with each destination until
 // the spec ends.
-func holdAll(ctx context.Context, sources []*testnet.Host, to []netip.AddrPort) (flows []*testnet.Hold) {
+func holdAll(ctx context.Context, sources []prober, to []netip.AddrPort) (flows []*testnet.Hold) {
 	GinkgoHelper()
 	ctx, cancel := context.WithCancel(ctx)
 	for _, host := range sources {
 		for _, dst := range to {
-			flow, err := host.Hold(ctx, testnet.HoldOptions{
+			flow, err := onHost(host).Hold(ctx, testnet.HoldOptions{
 				Protocol: testnet.UDP, Dst: dst, Interval: 50 * time.Millisecond, Timeout: 500 * time.Millisecond,
 			})
 			Expect(err).NotTo(HaveOccurred())

@@ -73,11 +73,11 @@ var _ = Describe("Events", Label("events"), func() {
 			Type: corev1.ServiceTypeLoadBalancer, ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyLocal,
 		})
 		port := service.Spec.HealthCheckNodePort
-		url := "http://" + at(hostA.Addrs()[:1], port)[0].String()
+		url := "http://" + at(nodeHost(nodeA).Addrs()[:1], port)[0].String()
 		Eventually(asking(ctx, client, url)).WithContext(ctx).Should(Equal(200))
 		w.delete(ctx, service)
 		Eventually(func() error { _, err := get(ctx, client, url); return err }).WithContext(ctx).ShouldNot(Succeed())
-		taken, err := hostA.Serve(testnet.TCP, uint16(port))
+		taken, err := nodeHost(nodeA).Serve(testnet.TCP, uint16(port))
 		must(err)
 		DeferCleanup(taken.Close)
 		w.service(ctx, "web", corev1.ServiceSpec{

@@ -21,10 +21,10 @@ var _ = Describe("External IPs", Label("externalip"), func() {
 
 	It("may be addresses of the nodes", func(ctx SpecContext) {
 		w.backends(ctx, "web", nodeB)
-		service := w.service(ctx, "web", corev1.ServiceSpec{ExternalIPs: textsOf(hostA.Addrs())})
-		expect(ctx, from(client, podA, hostA, podB), testnet.TCP, at(hostA.Addrs(), 80), answeredBy("web-1"))
+		service := w.service(ctx, "web", corev1.ServiceSpec{ExternalIPs: textsOf(nodeHost(nodeA).Addrs())})
+		expect(ctx, from(client, podA, hostA, podB), testnet.TCP, at(nodeHost(nodeA).Addrs(), 80), answeredBy("web-1"))
 		w.delete(ctx, service)
-		expect(ctx, from(client, podA, hostA, podB), testnet.TCP, at(hostA.Addrs(), 80), refused)
+		expect(ctx, from(client, podA, hostA, podB), testnet.TCP, at(nodeHost(nodeA).Addrs(), 80), refused)
 	})
 
 	It("come and go with the Service's list", func(ctx SpecContext) {

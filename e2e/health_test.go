@@ -21,7 +21,7 @@ var _ = Describe("Health-check node port", Label("healthchecknodeport"), func() 
 		})
 	}
 	url := func(service *corev1.Service, node string, f testnet.Family) string {
-		addr, _ := lab.Node(node).Host.Addr(f)
+		addr, _ := nodeHost(node).Addr(f)
 		return "http://" + at(textToAddrs(addr.String()), service.Spec.HealthCheckNodePort)[0].String() + "/any/path"
 	}
 
@@ -78,7 +78,7 @@ var _ = Describe("Health-check node port", Label("healthchecknodeport"), func() 
 var _ = Describe("Probes of the agent", Label("healthz"), func() {
 	// healthz is a URL of the agent of a node, as its kubelet or a load balancer asks.
 	healthz := func(node, path string) string {
-		return "http://" + at(lab.Node(node).Host.Addrs()[:1], 10256)[0].String() + path
+		return "http://" + at(nodeHost(node).Addrs()[:1], 10256)[0].String() + path
 	}
 
 	It("are answered well", func(ctx SpecContext) {

@@ -6,8 +6,6 @@ import (
 	"io"
 	"net/http"
 	"time"
-
-	"github.com/kube-vmap/kube-vmap/proxy/testnet"
 )
 
 // answer is an HTTP answer.
@@ -20,10 +18,10 @@ type answer struct {
 func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.body) }
 
 // get asks from a host, over a connection of its own.
-func get(ctx context.Context, from *testnet.Host, url string) (answer, error) {
+func get(ctx context.Context, from prober, url string) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	transport := &http.Transport{DialContext: from.DialContext, DisableKeepAlives: true}
+	transport := &http.Transport{DialContext: onHost(from).DialContext, DisableKeepAlives: true}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return answer{}, err
@@ -38,7 +36,7 @@ func get(ctx context.Context, from *testnet.Host, url string) (answer, error) {
 }
 
 // asking returns a function that gets a URL from a host, for Eventually.
-func asking(ctx context.Context, from *testnet.Host, url string) func() (int, error) {
+func asking(ctx context.Context, from prober, url string) func() (int, error) {
 	return func() (int, error) {
 		a, err := get(ctx, from, url)
 		return a.status, err

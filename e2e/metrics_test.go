@@ -19,7 +19,7 @@ const operator = "http://127.0.0.1:10249"
 
 // metric returns a function that sums up the series of a name whose labels match,
 // for Eventually.
-func metric(ctx context.Context, node *testnet.Host, name, labels string) func() (float64, error) {
+func metric(ctx context.Context, node prober, name, labels string) func() (float64, error) {
 	line := regexp.MustCompile(`(?m)^` + name + `(?:\{(.*)\})? (\S+)$`)
 	wanted := regexp.MustCompile(labels)
 	return func() (sum float64, err error) {
@@ -53,7 +53,7 @@ var _ = Describe("Metrics", Label("metrics"), func() {
 		a, err := get(ctx, hostA, operator+"/proxyMode")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(a.body).To(Equal("nftables"))
-		_, err = get(ctx, client, "http://"+at(hostA.Addrs()[:1], 10249)[0].String()+"/metrics")
+		_, err = get(ctx, client, "http://"+at(nodeHost(nodeA).Addrs()[:1], 10249)[0].String()+"/metrics")
 		Expect(err).To(HaveOccurred())
 	})
 
@@ -90,7 +90,7 @@ var _ = Describe("Metrics", Label("metrics"), func() {
 	})
 
 	It("count answers to probes", func(ctx SpecContext) {
-		_, err := get(ctx, hostA, "http://"+at(hostA.Addrs()[:1], 10256)[0].String()+"/healthz")
+		_, err := get(ctx, hostA, "http://"+at(nodeHost(nodeA).Addrs()[:1], 10256)[0].String()+"/healthz")
 		Expect(err).NotTo(HaveOccurred())
 		Eventually(metric(ctx, hostA, "kubeproxy_proxy_healthz_total", `code="200"`)).WithContext(ctx).Should(BeNumerically(">", 0))
 	})

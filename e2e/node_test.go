@@ -26,8 +26,8 @@ var _ = Describe("Node address changes", Label("node"), func() {
 		second := testnet.Prefixes("192.0.2.11/24", "2001:db8:2::11/64")
 		after := at([]netip.Addr{second[0].Addr(), second[1].Addr()}, service.Spec.Ports[0].NodePort)
 		for _, p := range second {
-			must(hostA.AddAddr(p))
-			DeferCleanup(func() { must(hostA.DelAddr(p)) })
+			must(nodeHost(nodeA).AddAddr(p))
+			DeferCleanup(func() { must(nodeHost(nodeA).DelAddr(p)) })
 		}
 		expect(ctx, from(client, podB), testnet.TCP, after, refused)
 		setAddresses(ctx, nodeA, "192.0.2.11", "2001:db8:2::11")
@@ -39,7 +39,7 @@ var _ = Describe("Node address changes", Label("node"), func() {
 		w.backends(ctx, "web", nodeB)
 		service := w.service(ctx, "web", corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort})
 		port := service.Spec.Ports[0].NodePort
-		node := lab.Node(nodeA)
+		node := ours("agents to restart").Node(nodeA)
 		DeferCleanup(func(ctx SpecContext) {
 			must(node.StopAgent())
 			must(node.StartAgent(ctx, agent))
@@ -47,10 +47,10 @@ var _ = Describe("Node address changes", Label("node"), func() {
 		must(node.StopAgent())
 		must(node.StartAgent(ctx, agent.With("--nodeport-addresses=192.0.2.128/25")))
 		expect(ctx, from(client, podB), testnet.TCP, nodePorts(service, nodeA), refused)
-		must(hostA.AddAddr(netip.MustParsePrefix("192.0.2.200/24")))
+		must(nodeHost(nodeA).AddAddr(netip.MustParsePrefix("192.0.2.200/24")))
 		later := at(textToAddrs("192.0.2.200"), port)
 		expect(ctx, from(client, podB), testnet.TCP, later, answeredBy("web-1"))
-		must(hostA.DelAddr(netip.MustParsePrefix("192.0.2.200/24")))
+		must(nodeHost(nodeA).DelAddr(netip.MustParsePrefix("192.0.2.200/24")))
 		expectNoAnswer(ctx, from(client, podB), later)
 	})
 })

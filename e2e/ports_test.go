@@ -48,8 +48,11 @@ var _ = Describe("Named ports", Label("ports"), func() {
 })
 
 // endpointsOf are slice endpoints of pods, for their addresses of a family.
-func endpointsOf(f testnet.Family, pods ...*cluster.Pod) (endpoints []discoveryv1.Endpoint) {
+func endpointsOf(f testnet.Family, pods ...pod) (endpoints []discoveryv1.Endpoint) {
 	for _, pod := range pods {
+		if !pod.Addr(f).IsValid() {
+			leaveOut("pods of both families")
+		}
 		endpoints = append(endpoints, discoveryv1.Endpoint{Addresses: []string{pod.Addr(f).String()}})
 	}
 	return endpoints

@@ -23,15 +23,15 @@ type traffic struct {
 }
 
 // startTraffic connects each source to each destination until the spec ends.
-func startTraffic(ctx context.Context, sources []*testnet.Host, to []netip.AddrPort) *traffic {
+func startTraffic(ctx context.Context, sources []prober, to []netip.AddrPort) *traffic {
 	GinkgoHelper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &traffic{stop: cancel}
 	DeferCleanup(cancel)
 	for _, host := range sources {
 		for _, dst := range to {
-			t.floods = append(t.floods, host.Flood(ctx, testnet.FloodOptions{Dst: dst, Workers: 1, Rate: 50}))
-			hold, err := host.Hold(ctx, testnet.HoldOptions{Dst: dst, Interval: 50 * time.Millisecond})
+			t.floods = append(t.floods, onHost(host).Flood(ctx, testnet.FloodOptions{Dst: dst, Workers: 1, Rate: 50}))
+			hold, err := onHost(host).Hold(ctx, testnet.HoldOptions{Dst: dst, Interval: 50 * time.Millisecond})
 			Expect(err).NotTo(HaveOccurred())
 			t.holds = append(t.holds, hold)
 		}
@@ -64,11 +64,12 @@ var _ = Describe("API server restart", Label("apiserver"), func() {
 		to := append(clusterIPs(service), nodePorts(service, nodeA)...)
 		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-1", "web-2"))
 		t := startTraffic(ctx, inside(), to)
-		must(lab.ControlPlane.StopAPIServer())
+		must(ours("an API server to restart").ControlPlane.StopAPIServer())
 		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-1", "web-2"))
 		must(lab.ControlPlane.StartAPIServer(ctx))
 		w.pod(ctx, "web", cluster.PodSpec{Name: "web-3", Node: nodeB})
 		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-1", "web-2", "web-3"))
+		forgiveRefusals()
 		t.expectUnharmed()
 		must(backends[0].Remove(ctx))
 		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-2", "web-3"))
@@ -133,7 +134,7 @@ var _ = Describe("Agent restart", Label("agentrestart"), func() {
 		w.change(ctx, service, func(s *corev1.Service) { s.Labels = map[string]string{serviceProxyName: "mine"} })
 		to := clusterIPs(service)
 		expect(ctx, pods(), testnet.TCP, to, silent)
-		node := lab.Node(nodeB)
+		node := ours("agents to restart").Node(nodeB)
 		DeferCleanup(func(ctx SpecContext) {
 			must(node.StopAgent())
 			must(node.StartAgent(ctx, agent))
@@ -149,7 +150,7 @@ var _ = Describe("Agent restart", Label("agentrestart"), func() {
 // starts it again.
 func restartAgent(ctx context.Context, name string, agent *cluster.Agent, end func(*cluster.Node) error, meanwhile func()) {
 	GinkgoHelper()
-	node := lab.Node(name)
+	node := ours("agents to restart").Node(name)
 	running := true
 	DeferCleanup(func(ctx SpecContext) {
 		if !running {

@@ -78,15 +78,16 @@ func agentName() string {
 	return "kube-vmap"
 }
 
-// chosenAgent is what the variables choose.
-func chosenAgent() (*cluster.Agent, error) {
+// chosenAgent is what the variables choose. kube-vmap comes by its chart.
+func chosenAgent(ctx context.Context) *cluster.Agent {
 	switch agentName() {
 	case "kube-vmap":
-		return cluster.KubeVmap(), nil
+		return installChart(ctx)
 	case "kube-proxy":
-		return cluster.KubeProxy(), nil
+		return cluster.KubeProxy()
 	}
-	return nil, fmt.Errorf("%s=%s: must be kube-vmap or kube-proxy", envAgent, agentName())
+	Fail(fmt.Sprintf("%s=%s: must be kube-vmap or kube-proxy", envAgent, agentName()))
+	return nil
 }
 
 // The cluster that all specs share. Each spec has namespaces of its own, and puts
@@ -101,17 +102,20 @@ var (
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	var err error
-	agent, err = chosenAgent()
-	Expect(err).NotTo(HaveOccurred())
+	if kubeconfig := os.Getenv(envKubeconfig); kubeconfig != "" {
+		joinForeign(ctx, kubeconfig)
+		return
+	}
 	startLab(ctx)
 }, NodeTimeout(3*time.Minute))
 
 func startLab(ctx context.Context) {
 	var err error
-	lab, err = cluster.Start(ctx, cluster.Options{Agent: agent})
+	lab, err = cluster.Start(ctx, cluster.Options{})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(lab.Close()).To(Succeed()) })
 	DeferCleanup(keepLogs)
+	agent = chosenAgent(ctx)
+	Expect(lab.StartAgents(ctx, agent)).To(Succeed())
 	runSources(ctx)
 }

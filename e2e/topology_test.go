@@ -83,6 +83,7 @@ func label(ctx context.Context, node, key, value string) {
 // changeNode changes a node's metadata and spec, until the spec ends.
 func changeNode(ctx context.Context, name string, change func(*corev1.Node)) {
 	GinkgoHelper()
+	ours("nodes to change")
 	update := func(ctx context.Context, change func(*corev1.Node)) (before *corev1.Node) {
 		Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
 			node, err := api().CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})

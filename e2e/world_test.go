@@ -32,29 +32,81 @@ func newWorld(prefix string) *world {
 	w := &world{}
 	BeforeEach(func(ctx SpecContext) {
 		var err error
-		w.namespace, err = lab.CreateNamespace(ctx, prefix)
+		create, remove := createNamespace()
+		w.namespace, err = create(ctx, prefix)
 		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(func(ctx SpecContext) { Expect(lab.DeleteNamespace(ctx, w.namespace)).To(Succeed()) })
+		DeferCleanup(func(ctx SpecContext) { Expect(remove(ctx, w.namespace)).To(Succeed()) })
 	})
 	return w
 }
 
-func api() kubernetes.Interface { return lab.Client() }
+// createNamespace are the functions that make namespaces and remove them.
+func createNamespace() (create func(context.Context, string) (string, error), remove func(context.Context, string) error) {
+	if lab == nil {
+		return there.createNamespace, there.deleteNamespace
+	}
+	return lab.CreateNamespace, lab.DeleteNamespace
+}
+
+// api is a client with all rights.
+func api() kubernetes.Interface {
+	if lab == nil {
+		return there.client
+	}
+	return lab.Client()
+}
+
+// pod is a running pod, of the suite's own cluster or another one.
+type pod interface {
+	Name() string
+	Addr(f testnet.Family) netip.Addr
+	SetReady(ctx context.Context, ready bool) error
+	Terminate(ctx context.Context) error
+	Remove(ctx context.Context) error
+}
+
+// inPod is a pod as a source of connections.
+func inPod(p pod) prober {
+	if ours, ok := p.(*cluster.Pod); ok {
+		return ours.Host
+	}
+	return p.(*foreignPod)
+}
 
 // pod runs a pod. It is an endpoint of the Service app unless app is empty.
-func (w *world) pod(ctx context.Context, app string, spec cluster.PodSpec) *cluster.Pod {
+func (w *world) pod(ctx context.Context, app string, spec cluster.PodSpec) pod {
 	GinkgoHelper()
 	spec.Namespace = w.namespace
 	if app != "" && spec.Labels == nil {
 		spec.Labels = map[string]string{"app": app}
 	}
-	pod, err := lab.RunPod(ctx, spec)
+	if lab == nil {
+		return w.foreignPod(ctx, spec)
+	}
+	p, err := lab.RunPod(ctx, spec)
 	Expect(err).NotTo(HaveOccurred())
-	return pod
+	return p
+}
+
+// foreignPod runs a pod in a cluster that is not the suite's own, if it can be
+// made there.
+func (w *world) foreignPod(ctx context.Context, spec cluster.PodSpec) pod {
+	GinkgoHelper()
+	if spec.HostNetwork {
+		leaveOut("servers on the network of nodes")
+	}
+	for _, port := range spec.Ports {
+		if port.Protocol == testnet.SCTP {
+			leaveOut("servers of SCTP")
+		}
+	}
+	p, err := there.runPod(ctx, spec)
+	Expect(err).NotTo(HaveOccurred())
+	return p
 }
 
 // backends runs a pod of the app on each of the nodes, named app-1, app-2 ...
-func (w *world) backends(ctx context.Context, app string, nodes ...string) (pods []*cluster.Pod) {
+func (w *world) backends(ctx context.Context, app string, nodes ...string) (pods []pod) {
 	GinkgoHelper()
 	for i, node := range nodes {
 		pods = append(pods, w.pod(ctx, app, cluster.PodSpec{Name: fmt.Sprintf("%s-%d", app, i+1), Node: node}))
@@ -71,6 +123,9 @@ func (w *world) service(ctx context.Context, name string, spec corev1.ServiceSpe
 	}
 	if spec.IPFamilyPolicy == nil && spec.Type != corev1.ServiceTypeExternalName {
 		policy := corev1.IPFamilyPolicyRequireDualStack
+		if lab == nil {
+			policy = corev1.IPFamilyPolicyPreferDualStack
+		}
 		spec.IPFamilyPolicy = &policy
 	}
 	if spec.Selector == nil {
@@ -145,6 +200,7 @@ func vips(node string) (addrs []netip.Addr) {
 // route makes the outside reach a prefix through a node until the spec ends.
 func route(prefix netip.Prefix, node string) {
 	GinkgoHelper()
+	lab := ours("routes from outside to addresses of a test")
 	Expect(lab.Lab.Route(prefix, lab.Node(node).Host)).To(Succeed())
 	DeferCleanup(func() { Expect(lab.Lab.Unroute(prefix)).To(Succeed()) })
 }
@@ -184,10 +240,26 @@ func clusterIPsAt(service *corev1.Service, port int32) (to []netip.AddrPort) {
 	return to
 }
 
+// nodeAddrs are the internal addresses of a node.
+func nodeAddrs(name string) (addrs []netip.Addr) {
+	GinkgoHelper()
+	if lab != nil {
+		return lab.Node(name).Host.Addrs()
+	}
+	node, err := there.client.CoreV1().Nodes().Get(context.Background(), name, metav1.GetOptions{})
+	Expect(err).NotTo(HaveOccurred())
+	for _, a := range node.Status.Addresses {
+		if a.Type == corev1.NodeInternalIP {
+			addrs = append(addrs, netip.MustParseAddr(a.Address))
+		}
+	}
+	return addrs
+}
+
 // nodePorts are the addresses of a node with the node port of a Service's first port.
 func nodePorts(service *corev1.Service, nodes ...string) (to []netip.AddrPort) {
 	for _, node := range nodes {
-		to = append(to, at(lab.Node(node).Host.Addrs(), service.Spec.Ports[0].NodePort)...)
+		to = append(to, at(nodeAddrs(node), service.Spec.Ports[0].NodePort)...)
 	}
 	return to
 }

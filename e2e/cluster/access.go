@@ -17,14 +17,17 @@ func (c *Cluster) kubeconfigOf(ctx context.Context, agent *Agent) (string, error
 	if err := c.grant(ctx, agent); err != nil {
 		return "", fmt.Errorf("grant %s its rights: %w", agent.Name, err)
 	}
-	path := filepath.Join(c.dir, agent.Name+".conf")
-	return path, c.ControlPlane.KubeconfigFor(ctx, path, metav1.NamespaceSystem, agent.Name)
+	path := filepath.Join(c.dir, agent.ServiceAccount+".conf")
+	return path, c.ControlPlane.KubeconfigFor(ctx, path, agent.Namespace, agent.ServiceAccount)
 }
 
 func (c *Cluster) grant(ctx context.Context, agent *Agent) error {
-	meta := metav1.ObjectMeta{Name: agent.Name}
+	if agent.rules == nil {
+		return nil
+	}
+	meta := metav1.ObjectMeta{Name: agent.ServiceAccount}
 	rbac := c.Client().RbacV1()
-	_, err := c.Client().CoreV1().ServiceAccounts(metav1.NamespaceSystem).
+	_, err := c.Client().CoreV1().ServiceAccounts(agent.Namespace).
 		Create(ctx, &corev1.ServiceAccount{ObjectMeta: meta}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
@@ -35,9 +38,9 @@ func (c *Cluster) grant(ctx context.Context, agent *Agent) error {
 	}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: meta,
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: agent.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: agent.ServiceAccount},
 		Subjects: []rbacv1.Subject{{
-			Kind: rbacv1.ServiceAccountKind, Namespace: metav1.NamespaceSystem, Name: agent.Name,
+			Kind: rbacv1.ServiceAccountKind, Namespace: agent.Namespace, Name: agent.ServiceAccount,
 		}},
 	}
 	if _, err := rbac.ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {

@@ -1,23 +1,32 @@
 package cluster
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Agent is what programs the Services on a node.
 type Agent struct {
-	// Name is that of the binary, of its service account in kube-system and of the
-	// ClusterRole with its rights.
+	// Name is that of the binary.
 	Name string
 	// Args are the arguments that are the same on all nodes.
 	Args []string
+	// Namespace and ServiceAccount say with whose token it runs.
+	Namespace, ServiceAccount string
 
+	// rules are the rights that the service account is given; nil: it has them.
 	rules    []rbacv1.PolicyRule
 	nodeArgs func(node, kubeconfig string) []string
+
+	// container is that of a DaemonSet, nil if the agent does not run as in a pod.
+	container *corev1.Container
 }
 
 // With is the agent with more arguments.
@@ -27,16 +36,34 @@ func (a *Agent) With(args ...string) *Agent {
 	return &more
 }
 
-// KubeVmap is this repository's agent, bin/kube-vmap.
+// KubeVmap is this repository's agent, bin/kube-vmap, with a kubeconfig.
 func KubeVmap() *Agent {
 	return &Agent{
-		Name:  "kube-vmap",
-		Args:  []string{"run", "--cluster-cidr=" + joined(PodCIDRs())},
-		rules: serviceProxyRules(),
+		Name:           "kube-vmap",
+		Args:           []string{"run", "--cluster-cidr=" + joined(PodCIDRs())},
+		Namespace:      metav1.NamespaceSystem,
+		ServiceAccount: "kube-vmap",
+		rules:          serviceProxyRules(),
 		nodeArgs: func(node, kubeconfig string) []string {
 			return []string{"--kubeconfig=" + kubeconfig, "--node-name=" + node}
 		},
 	}
+}
+
+// FromDaemonSet is the agent that a DaemonSet describes. It runs as its pod does:
+// with the arguments, environment and capabilities of the container and the token
+// of the service account, where a pod finds it.
+func FromDaemonSet(ds *appsv1.DaemonSet) (*Agent, error) {
+	pod := ds.Spec.Template.Spec
+	if len(pod.Containers) != 1 || !pod.HostNetwork {
+		return nil, fmt.Errorf("run DaemonSet %s: %d containers, hostNetwork %t: one container on the node's network is understood",
+			ds.Name, len(pod.Containers), pod.HostNetwork)
+	}
+	c := &pod.Containers[0]
+	return &Agent{
+		Name: c.Name, Args: c.Args, Namespace: ds.Namespace, ServiceAccount: pod.ServiceAccountName, container: c,
+		nodeArgs: func(string, string) []string { return nil },
+	}, nil
 }
 
 // KubeProxy is kube-proxy in nftables mode: the reference that the suite's
@@ -49,11 +76,39 @@ func KubeProxy() *Agent {
 			"--cluster-cidr=" + joined(PodCIDRs()),
 			"--conntrack-max-per-core=0", // a namespace can't set it
 		},
-		rules: serviceProxyRules(),
+		Namespace:      metav1.NamespaceSystem,
+		ServiceAccount: "kube-proxy",
+		rules:          serviceProxyRules(),
 		nodeArgs: func(node, kubeconfig string) []string {
 			return []string{"--kubeconfig=" + kubeconfig, "--hostname-override=" + node}
 		},
 	}
+}
+
+// environment is that of the container on a node, NAME=value.
+func (a *Agent) environment(n *Node) (env []string, err error) {
+	for _, e := range a.container.Env {
+		value := e.Value
+		if e.ValueFrom != nil {
+			if e.ValueFrom.FieldRef == nil || e.ValueFrom.FieldRef.FieldPath != "spec.nodeName" {
+				return nil, fmt.Errorf("run container %s: environment variable %s: only values and spec.nodeName are understood", a.Name, e.Name)
+			}
+			value = n.Name
+		}
+		env = append(env, e.Name+"="+value)
+	}
+	return env, nil
+}
+
+// capabilities are those of the container, as setpriv wants them.
+func (a *Agent) capabilities() string {
+	set := "-all"
+	if c := a.container.SecurityContext; c != nil && c.Capabilities != nil {
+		for _, name := range c.Capabilities.Add {
+			set += ",+" + strings.ToLower(string(name))
+		}
+	}
+	return set
 }
 
 // serviceProxyRules are all that a Service proxy may do: read what it programs,

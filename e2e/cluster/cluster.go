@@ -80,7 +80,7 @@ func (c *Cluster) start(ctx context.Context, options Options) (err error) {
 	if options.Agent == nil {
 		return nil
 	}
-	return c.startAgents(ctx, options.Agent)
+	return c.StartAgents(ctx, options.Agent)
 }
 
 // Client is a client with the rights of a cluster administrator.

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -73,8 +71,9 @@ func nodeObject(n testnet.Node) *corev1.Node {
 	return node
 }
 
-// startAgents starts the agents of all nodes side by side.
-func (c *Cluster) startAgents(ctx context.Context, agent *Agent) error {
+// StartAgents starts the agents of all nodes side by side, and returns when they
+// work.
+func (c *Cluster) StartAgents(ctx context.Context, agent *Agent) error {
 	for _, n := range c.nodes {
 		if err := n.Launch(ctx, agent); err != nil {
 			return err
@@ -101,11 +100,7 @@ func (n *Node) Launch(ctx context.Context, agent *Agent) error {
 	if n.agent != nil {
 		return fmt.Errorf("start %s on %s: an agent runs: stop it first", agent.Name, n.Name)
 	}
-	binary, err := controlplane.FindBinary("", agent.Name)
-	if err != nil {
-		return err
-	}
-	kubeconfig, err := n.cluster.kubeconfigOf(ctx, agent)
+	cmd, err := n.command(ctx, agent)
 	if err != nil {
 		return err
 	}
@@ -114,7 +109,6 @@ func (n *Node) Launch(ctx context.Context, agent *Agent) error {
 		return fmt.Errorf("open log of %s: %w", n.Name, err)
 	}
 	defer log.Close()
-	cmd := exec.Command(binary, slices.Concat(agent.Args, agent.nodeArgs(n.Name, kubeconfig))...)
 	cmd.Stdout, cmd.Stderr = log, log
 	n.agent, err = n.Host.Start(cmd)
 	return err

@@ -79,7 +79,7 @@ while read -r name package arguments; do
 	elif new_enough; then
 		cd "/src/$package" || exit
 		# shellcheck disable=SC2086 # a list of arguments
-		"/tests/$(echo "$package" | tr / -).test" -test.v -test.timeout 600s $arguments >/tmp/log 2>&1
+		"/tests/$(echo "$package" | tr / -).test" -test.v -test.timeout 1800s $arguments >/tmp/log 2>&1
 		status=$?
 	else
 		echo "RESULT $name not run"

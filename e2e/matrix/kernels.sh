@@ -151,7 +151,7 @@ rows() {
 		dir=$(dirname "$(grep -lFx "$release" "$kernels"/*/release)")
 		printf '| %s | %s |' "$release" "$(cat "$dir/owned" 2>/dev/null || echo '?')"
 		for name in $names; do
-			result=$(sed -n "s|^$name ||p" "$dir/results" | sed 's/^PASS //')
+			result=$(sed -n "s|^$name ||p" "$dir/results" 2>/dev/null | sed 's/^PASS //')
 			printf ' %s |' "${result:-not run}"
 		done
 		echo
