@@ -50,6 +50,10 @@ binaries: ## The control plane for e2e tests, built from Go modules into bin/ (m
 e2e: setup build binaries ## End-to-end tests on a real control plane, in network namespaces (needs root)
 	cd e2e && $(GO) test -race -timeout 40m ./...
 
+.PHONY: bench
+bench: setup build binaries ## Measure beside kube-proxy (needs root; writes docs/performance.*)
+	cd e2e && $(GO) run ./bench
+
 .PHONY: lint
 lint: ## Linters and import rules
 	$(GO) vet ./...
