@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"github.com/kube-vmap/kube-vmap/proxy/testnet"
 )
@@ -33,7 +37,7 @@ type adversary struct {
 	restarts int
 	clocks   int // starts with another clock
 	limits   int // starts with a memory limit
-	extra    int // addresses that the node has besides its own
+	moves    int // changes of the node's addresses
 }
 
 // fault is a kind of step. Its run returns what must not happen.
@@ -139,17 +143,41 @@ func (a *adversary) spoil(context.Context) error {
 // moveNode adds addresses to the node, or removes them the next time, and changes
 // its Node.
 func (a *adversary) moveNode(context.Context) error {
-	n, change := a.extra/2, a.node.AddAddr
-	if a.extra%2 == 1 {
-		change = a.node.DelAddr
+	n := a.moves / 2 % 100
+	extra := testnet.Prefixes(fmt.Sprintf("192.0.2.%d/24", 100+n), fmt.Sprintf("2001:db8:2::1%02x/64", n))
+	add := a.moves%2 == 0
+	a.moves++
+	if err := a.node.Do(func() error { return setAddrs(extra, add) }); err != nil {
+		return err
 	}
-	a.extra++
-	for _, p := range testnet.Prefixes(fmt.Sprintf("192.0.2.%d/24", 100+n%100), fmt.Sprintf("2001:db8:2::1%02x/64", n%100)) {
-		if err := change(p); err != nil {
-			return err
+	a.observer.extra = nil
+	for _, p := range extra {
+		if add {
+			a.observer.extra = append(a.observer.extra, p.Addr())
 		}
 	}
 	return a.cluster.write("cluster.json", nodeManifest([]string{"zone-a", "zone-b"}[a.rng.IntN(2)]))
+}
+
+// setAddrs adds addresses to eth0 of the thread's namespace, or removes them. They
+// are deprecated: the kernel would masquerade with a new IPv6 address otherwise,
+// and ends the connections that it masqueraded so when the address goes.
+func setAddrs(addrs []netip.Prefix, add bool) error {
+	eth0, err := netlink.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	for _, p := range addrs {
+		addr := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+		change := netlink.AddrDel
+		if add {
+			change, addr.ValidLft = netlink.AddrAdd, 24*3600
+		}
+		if err := change(eth0, addr); err != nil {
+			return fmt.Errorf("change address %s: %w", p, err)
+		}
+	}
+	return nil
 }
 
 // crowdRuleset loads and deletes tables of another program.

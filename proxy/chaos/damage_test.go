@@ -75,7 +75,7 @@ var damages = []damage{
 	}},
 	{"rule replaced", func(r *rand.Rand) string {
 		chain := []string{"services", "masquerading", "unserved", "firewall"}[r.IntN(4)]
-		verdict := []string{"drop", "accept", "counter reject"}[r.IntN(3)]
+		verdict := []string{"drop", "accept", "counter"}[r.IntN(3)]
 		return "flush chain inet kube-vmap " + chain + "\nadd rule inet kube-vmap " + chain + " " + verdict
 	}},
 	{"rule inserted", oneOf(

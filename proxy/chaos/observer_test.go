@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +21,7 @@ type observer struct {
 	dir    string
 	config proxy.Config
 	conn   *kernel.Conn
+	extra  []netip.Addr // that the node has besides its own
 
 	mu      sync.Mutex
 	commits []commit
@@ -57,6 +60,8 @@ func observe(ctx context.Context, node *testnet.Host, dir string, c proxy.Config
 	return o, nil
 }
 
+func (o *observer) addrs() []netip.Addr { return slices.Concat(o.node.Addrs(), o.extra) }
+
 func (o *observer) close() { o.conn.Close() }
 
 // table reads the table, and again while others write.
@@ -92,7 +97,7 @@ func (o *observer) await(ctx context.Context, check func(have *nft.Table) string
 
 // serving waits until nothing stands between the clients and their services.
 func (o *observer) serving(ctx context.Context) (time.Time, error) {
-	want, err := wanted(o.config, o.dir, o.node)
+	want, err := wanted(o.config, o.dir, o.addrs())
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -101,7 +106,7 @@ func (o *observer) serving(ctx context.Context) (time.Time, error) {
 
 // equal waits until the table equals one computed from nothing.
 func (o *observer) equal(ctx context.Context) error {
-	want, err := wanted(o.config, o.dir, o.node)
+	want, err := wanted(o.config, o.dir, o.addrs())
 	if err != nil {
 		return err
 	}

@@ -28,14 +28,13 @@ func config(own bool) proxy.Config {
 
 // wanted computes the table from nothing. What is wrong with manifests is no
 // error here: the agent meets the same.
-func wanted(c proxy.Config, dir string, node *testnet.Host) (*nft.Table, error) {
+func wanted(c proxy.Config, dir string, hostAddrs []netip.Addr) (*nft.Table, error) {
 	update, err := manifests.Load(dir, manifests.Options{NodeName: c.NodeName, Log: logr.Discard()})
 	var bad *manifests.Error
 	if err != nil && !errors.As(err, &bad) {
 		return nil, err
 	}
-	addrs := node.Addrs()
-	update.HostAddrs = &addrs
+	update.HostAddrs = &hostAddrs
 	return proxy.Render(c, update), nil
 }
 
