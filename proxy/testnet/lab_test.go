@@ -173,6 +173,42 @@ func awaitNoLink(t *testing.T, node *Host) {
 	}
 }
 
+// TestBridgeKeepsItsAddress: pods that come and go must not change the hardware
+// address that other pods know their gateway by.
+func TestBridgeKeepsItsAddress(t *testing.T) {
+	lab := ForTest(t, TwoNodes())
+	node := lab.Host("node-b")
+	address := func() string {
+		out, err := node.Run("ip", "-o", "link", "show", "cni0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, _ := strings.Cut(out, "link/ether ")
+		return strings.Fields(after)[0]
+	}
+	before := address()
+	for i := range 8 {
+		pod, err := lab.AddPod("node-b", Pod{
+			Name: fmt.Sprintf("more-%d", i), Addrs: Addrs(fmt.Sprintf("10.244.1.%d", 100+i)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := address(); got != before {
+			t.Fatalf("cni0 has the address %s, before pod %d came it was %s", got, i, before)
+		}
+		if i%2 == 0 {
+			continue
+		}
+		if err := pod.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := address(); got != before {
+			t.Fatalf("cni0 has the address %s, before pod %d went it was %s", got, i, before)
+		}
+	}
+}
+
 func TestSysctl(t *testing.T) {
 	lab := ForTest(t, TwoNodes())
 	before, err := os.ReadFile("/proc/sys/net/ipv4/ip_default_ttl")

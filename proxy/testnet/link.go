@@ -1,8 +1,10 @@
 package testnet
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -83,16 +85,28 @@ func (h *Host) linkUp(name string) (index int, err error) {
 }
 
 // addBridge makes a bridge that forwards at once: no spanning tree, no snooping.
+// It has a hardware address of its own. Without one a bridge takes the lowest of
+// its ports' and changes it as they come and go (br_stp_recalculate_bridge_id),
+// and hosts that know the old one lose their packets for up to a minute.
 func (h *Host) addBridge(name string) (index int, err error) {
 	snooping := false
 	bridge := &netlink.Bridge{
-		LinkAttrs:         netlink.LinkAttrs{Name: name, Flags: net.FlagUp},
+		LinkAttrs:         netlink.LinkAttrs{Name: name, Flags: net.FlagUp, HardwareAddr: hardwareAddr()},
 		MulticastSnooping: &snooping,
 	}
 	if err := h.links.LinkAdd(bridge); err != nil {
 		return 0, fmt.Errorf("add bridge %s to %s: %w", name, h.name, err)
 	}
 	return h.linkUp(name)
+}
+
+// hardwareAddr is a random address that is locally administered and no group's.
+func hardwareAddr() net.HardwareAddr {
+	addr := make(net.HardwareAddr, 6)
+	binary.BigEndian.PutUint16(addr, uint16(rand.Uint32()))
+	binary.BigEndian.PutUint32(addr[2:], rand.Uint32())
+	addr[0] = addr[0]&^1 | 2
+	return addr
 }
 
 // connect makes a veth pair to a new host: the named end here, a port of a
