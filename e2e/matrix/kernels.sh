@@ -108,18 +108,26 @@ pack_program() {
 	done
 }
 
-# Without cx16: qemu 7.2's emulation of cmpxchg16b garbles the flags, on which
-# kernel 6.12 dies at once.
-#
-# boot DIR runs the tests on a kernel and leaves the console in DIR/console. The
-# machine turns itself off; the time bound is for one that hangs.
+# boot DIR runs the tests on a kernel and leaves the console in DIR/console. A
+# machine that dies before it runs anything is started again, as some do that patch
+# their code while qemu's other processor runs it.
 boot() {
 	cat "$1/modules.cpio" "$kernels/tests.cpio" | gzip -1 >"$1/initramfs"
+	for _ in 1 2 3 4 5; do
+		run_machine "$1"
+		if grep -q '^KERNEL ' "$1/console"; then break; fi
+	done
+	rm "$1/initramfs"
+}
+
+# run_machine DIR runs one until it turns itself off; the time bound is for one that
+# hangs. Without cx16: qemu 7.2's cmpxchg16b garbles the flags, on which kernel 6.12
+# dies at once.
+run_machine() {
 	$nice timeout --kill-after=10 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 3072 \
 		-nodefaults -no-reboot -display none -serial "file:$1/console" -kernel "$1/vmlinuz" -initrd "$1/initramfs" \
 		-append 'console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off clocksource=tsc tsc=reliable' ||
 		echo "qemu ended with $?" >>"$1/console"
-	rm "$1/initramfs"
 }
 
 # report DIR prints the results of a machine, a line "SUITE RESULT..." each, and
