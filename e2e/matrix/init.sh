@@ -22,25 +22,33 @@ done
 # finish NAME STATUS LOG SECONDS prints a suite's result, and its log if it failed.
 finish() {
 	if [ "$2" = 0 ]; then
-		echo "RESULT $1 PASS $(grep -c -e '^ *--- PASS' "$3") tests, $4 s"
+		echo "RESULT $1 PASS ${detail:-$(count PASS "$3") passed$(skipped "$3"), $4 s}"
 		return
 	fi
 	grep -v -e '^ *--- PASS' -e '^=== ' "$3" | head -n 500
-	echo "RESULT $1 FAIL ($(grep -c -e '^ *--- PASS' "$3") passed, $(grep -c -e '^ *--- FAIL' "$3") failed, status $2)"
+	echo "RESULT $1 FAIL ($(count PASS "$3") passed, $(count FAIL "$3") failed, status $2)"
+}
+
+# count RESULT LOG counts tests.
+count() { grep -c -e "^ *--- $1" "$2"; }
+
+skipped() {
+	n=$(count SKIP "$1")
+	[ "$n" = 0 ] || echo ", $n skipped"
 }
 
 # agent runs kube-vmap itself: it must serve the examples, and must find its
 # table again; or say that the kernel is too old.
 agent() {
 	if ! new_enough; then
-		kube-vmap run --manifests /src/examples/demo --node-name demo-node
-		status=$?
-		echo "status $status"
-		[ $status = 1 ]
+		detail="refuses: too old"
+		kube-vmap run --manifests /src/examples/demo --node-name demo-node 2>&1 |
+			grep "the kernel is too old: it is $release, and must be 5.13 or newer"
 		return
 	fi
 	start_agent || return
 	nft list table inet kube-vmap >/tmp/first || return
+	detail="serves, and finds its table again"
 	owned=no
 	grep -q owner /tmp/first && owned=yes
 	echo "OWNED $owned" >/dev/console
@@ -72,7 +80,7 @@ start_agent() {
 
 while read -r name package arguments; do
 	echo "BEGIN $name"
-	start=$(cut -d. -f1 /proc/uptime)
+	start=$(cut -d. -f1 /proc/uptime) detail=""
 	if [ "$package" = - ]; then
 		$name >/tmp/log 2>&1
 		status=$?
