@@ -51,6 +51,7 @@ type loop struct {
 
 	quarantine quarantine
 	tally      tally
+	history    history
 
 	retry    backoff
 	last     time.Time     // end of the last step
@@ -105,6 +106,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		go func() { ended <- run(ctx) }()
 	}
 	running := len(workers)
+	p.history.started = time.Now()
 	defer func() {
 		cancel()
 		p.unwatch()
@@ -168,10 +170,15 @@ func (p *Proxy) workers() []func(context.Context) error {
 
 // commitFor commits a transaction of another goroutine in the loop's.
 func (p *Proxy) commitFor(ctx context.Context, tx *nft.Transaction) error {
-	c := call{done: make(chan error, 1), do: func() error {
+	return p.call(ctx, func() error {
 		_, err := p.send(tx)
 		return err
-	}}
+	})
+}
+
+// call makes the loop's goroutine do something, and waits until it is done.
+func (p *Proxy) call(ctx context.Context, do func() error) error {
+	c := call{done: make(chan error, 1), do: do}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -217,6 +224,7 @@ func (p *Proxy) step() {
 	}
 	p.retry.reset()
 	p.quarantine.settle()
+	p.history.succeeded()
 	p.noteSynced(report)
 	switch {
 	case !p.synced:
@@ -231,6 +239,7 @@ func (p *Proxy) step() {
 // completed says that the table is complete for the first time.
 func (p *Proxy) completed(r *report) {
 	p.synced = true
+	p.history.since = time.Now()
 	for _, do := range p.complete {
 		go do()
 	}
@@ -244,6 +253,7 @@ func (p *Proxy) completed(r *report) {
 // due to.
 func (p *Proxy) failed(err error) {
 	p.adopted = false
+	p.history.failed(err)
 	p.instruments.Metrics.SyncFailed()
 	if name, aside := p.blame(err); aside {
 		p.record(serviceRef(name), Warning, reasonRefused, err.Error())

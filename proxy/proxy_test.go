@@ -50,6 +50,7 @@ type watched struct {
 	mu  sync.Mutex
 	txs []*nft.Transaction
 
+	proxy   *proxy.Proxy
 	settled chan struct{} // closed when the table is complete
 	// fault, if set, may fail a transaction: instead of the commit, or after it.
 	fault func(tx *nft.Transaction, commit func() (kernel.Result, error)) (kernel.Result, error)
@@ -121,6 +122,7 @@ func startUntil(t *testing.T, ctx context.Context, host *testnet.Host, config pr
 	}
 	w, bindings := &watched{Conn: dial(), settled: make(chan struct{})}, dial()
 	p := proxy.New(config, w, log(t, w.settled), f)
+	w.proxy = p
 	p.EnforceBindings(bindings)
 	p.CleanFlows(conntrack.New(conntrack.Options{NetNS: host.FD(), Log: testr.New(t)}))
 	p.RepairForeignChanges(w.Conn)

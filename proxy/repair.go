@@ -103,6 +103,7 @@ func (p *Proxy) repaired(r *report) {
 		process = p.intruder.Process
 		who = fmt.Sprintf("process %q (pid %d)", p.intruder.Process, p.intruder.PID)
 	}
+	p.history.repaired(p.intruder)
 	p.instruments.Metrics.Repair()
 	p.instruments.Metrics.ForeignChange(process)
 	p.log.Info("another process changed the table, which is repaired", "process", process,

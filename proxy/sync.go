@@ -140,8 +140,12 @@ func (p *Proxy) send(tx *nft.Transaction) (kernel.Result, error) {
 			v.Info(line)
 		}
 	}
+	start := time.Now()
 	result, err := p.dataplane.Commit(tx)
 	p.noteTransaction(tx, result, err)
+	if err == nil {
+		p.history.transacted(tx, result, time.Since(start))
+	}
 	if result.Generation != 0 {
 		p.generation = result.Generation
 	}

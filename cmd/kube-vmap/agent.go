@@ -65,6 +65,7 @@ func (a *agent) instrument(p *proxy.Proxy, measured *metrics.Metrics) *health.Se
 		State: state, HealthzAddress: a.serve.healthz, MetricsAddress: a.serve.metrics, BindHardFail: a.serve.hardFail,
 		Metrics:   measured.Handler(func(err error) { a.log.Error(err, "collect metrics") }),
 		Configz:   func() any { return a.config },
+		Handlers:  a.handlers(p),
 		Profiling: a.serve.profiling, Probes: measured, BindFailed: p.BindFailed, Log: a.log.WithName("health"),
 	})
 	p.Instrument(proxy.Instruments{Metrics: measured, Health: state, Ports: servers, Events: a.events})

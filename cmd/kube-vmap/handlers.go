@@ -1,0 +1,41 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/kube-vmap/kube-vmap/proxy"
+)
+
+// handlers are what the agent answers to the other subcommands, at the metrics
+// address.
+func (a *agent) handlers(p *proxy.Proxy) map[string]http.Handler {
+	return map[string]http.Handler{
+		"GET /status": answer(func(r *http.Request) (any, error) {
+			status, err := p.Status(r.Context())
+			return agentStatus{Version: version, Status: status}, err
+		}),
+	}
+}
+
+// agentStatus is what /status answers.
+type agentStatus struct {
+	Version string `json:"version"`
+	proxy.Status
+}
+
+// answer serves a value as JSON. An error is the client's.
+func answer(value func(*http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := value(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(v) // the client may be gone
+	})
+}
