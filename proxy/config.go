@@ -22,6 +22,7 @@ type Config struct {
 	MasqueradeMark uint32 // one bit of the packet mark
 
 	NodePortAddresses NodePortAddresses
+	ExternalIPs       ruleset.ExternalIPs // which of spec.externalIPs are served; the zero value: all
 
 	AffinitySize uint32 // most session-affinity bindings per family
 
@@ -91,7 +92,11 @@ func (c *Config) options(w *cluster) ruleset.Options {
 
 // locality is where the proxy runs, for the ruleset.
 func (c *Config) locality(w *cluster) ruleset.Locality {
-	return ruleset.Locality{Node: c.NodeName, Zone: w.node.Zone, NodeAddrs: w.node.InternalIPs, NodePortAddrs: c.nodePortAddrs(w)}
+	return ruleset.Locality{
+		Node: c.NodeName, Zone: w.node.Zone,
+		NodeAddrs: w.node.InternalIPs, NodePortAddrs: c.nodePortAddrs(w),
+		ExternalIPs: c.ExternalIPs,
+	}
 }
 
 // nodePortAddrs are the addresses that accept node ports. A family without one is

@@ -20,9 +20,10 @@ const (
 
 // Reasons of events.
 const (
-	reasonQuarantined  = "Quarantined"      // a field can't be used
-	reasonRefused      = "RefusedByKernel"  // the kernel does not take the service
-	reasonConflict     = "FrontendConflict" // an older service has the frontend
+	reasonQuarantined  = "Quarantined"          // a field can't be used
+	reasonRefused      = "RefusedByKernel"      // the kernel does not take the service
+	reasonConflict     = "FrontendConflict"     // an older service has the frontend
+	reasonExternalIP   = "ExternalIPNotAllowed" // the node's policy excludes it
 	reasonUnfiltered   = "SourceRangesOfOtherFamily"
 	reasonForeign      = "ForeignChange" // another process changed the table
 	reasonStarted      = "Started"

@@ -74,6 +74,7 @@ type tally struct {
 	noLocal   map[model.ServiceName]localTally // services that have any
 	noLocals  localTally                       // their sum
 	conflicts map[model.ServiceName][]ruleset.Conflict
+	ignored   map[model.ServiceName][]netip.Addr // external IPs
 	triggers  []trigger
 	elements  map[string]int // of each set
 }
@@ -92,6 +93,7 @@ func newTally() tally {
 		ports:     map[model.ServiceName]health.Service{},
 		noLocal:   map[model.ServiceName]localTally{},
 		conflicts: map[model.ServiceName][]ruleset.Conflict{},
+		ignored:   map[model.ServiceName][]netip.Addr{},
 		elements:  map[string]int{},
 	}
 }
@@ -142,6 +144,7 @@ func (p *Proxy) noteDesired(name model.ServiceName, d *ruleset.Desired) {
 		}
 	}
 	p.tally.replace(name, now)
+	p.noteIgnored(name, d.Ignored)
 }
 
 type noLocalPort struct {
@@ -162,6 +165,31 @@ func (t *tally) replace(name model.ServiceName, now localTally) {
 		return
 	}
 	t.noLocal[name] = now
+}
+
+// noteIgnored tells a Service of the external IPs that it does not get, once each.
+func (p *Proxy) noteIgnored(name model.ServiceName, now []netip.Addr) {
+	before := p.tally.ignored[name]
+	for _, ip := range now {
+		if slices.Contains(before, ip) {
+			continue
+		}
+		p.log.Info("external IP ignored", "service", name.String(), "address", ip.String(), "allowed", p.config.ExternalIPs.String())
+		p.record(serviceRef(name), Warning, reasonExternalIP, fmt.Sprintf(
+			"spec.externalIPs: %s is ignored, since kube-vmap is configured to serve %s", ip, allowedExternalIPs(&p.config.ExternalIPs)))
+	}
+	if len(now) == 0 {
+		delete(p.tally.ignored, name)
+		return
+	}
+	p.tally.ignored[name] = now
+}
+
+func allowedExternalIPs(e *ruleset.ExternalIPs) string {
+	if len(e.CIDRs) == 0 {
+		return "no external IPs"
+	}
+	return "only external IPs in " + e.String()
 }
 
 // noteConflicts tells a service of the frontends that it wants and does not have,
@@ -235,6 +263,11 @@ func (p *Proxy) noteSynced(r *report) {
 		conflicts += len(list)
 	}
 	m.Conflicts(conflicts)
+	ignored := 0
+	for _, list := range p.tally.ignored {
+		ignored += len(list)
+	}
+	m.ExternalIPsIgnored(ignored)
 	for traffic, families := range p.tally.noLocals {
 		for family, n := range families {
 			m.NoLocalEndpoints(metrics.Traffic(traffic), metrics.IPFamily(family), n)

@@ -25,6 +25,7 @@ type proxyFlags struct {
 	masqueradeAll     bool
 	masqueradeBit     uint8
 	nodePortAddresses []string
+	externalIPs       []string
 	coalesce          time.Duration
 	ownership         string
 }
@@ -41,6 +42,8 @@ func (f *proxyFlags) register(fs *pflag.FlagSet) {
 	fs.Uint8Var(&f.masqueradeBit, "masquerade-bit", 14, "bit of the packet mark that means masquerade, 0 to 31")
 	fs.StringSliceVar(&f.nodePortAddresses, "nodeport-addresses", []string{"primary"},
 		`addresses of this node that accept node ports: "primary" (the node's InternalIPs), or prefixes`)
+	fs.StringSliceVar(&f.externalIPs, "external-ips", []string{"all"},
+		`addresses in spec.externalIPs of Services that are served: "all", "none", or prefixes`)
 	fs.StringVar(&f.ownership, "table-ownership", ownershipAuto,
 		"keep other processes from changing the table: auto (where the kernel can, from 6.9), on or off")
 	fs.DurationVar(&f.coalesce, "coalesce", d.Coalesce, "how long changes are collected after a transaction, 0 to 1s")
@@ -77,6 +80,9 @@ func (f *proxyFlags) config() (proxy.Config, error) {
 	}
 	if err := f.detect(&c); err != nil {
 		return c, err
+	}
+	if c.ExternalIPs, err = ruleset.ParseExternalIPs(f.externalIPs); err != nil {
+		return c, fmt.Errorf("--external-ips: %w", err)
 	}
 	c.NodePortAddresses, err = f.nodePorts()
 	return c, err

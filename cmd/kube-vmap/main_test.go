@@ -37,6 +37,7 @@ func TestMistakes(t *testing.T) {
 		{"run --manifests x --detect-local-mode InterfaceNamePrefix", "needs --pod-interface-name-prefix"},
 		{"run --manifests x --cluster-cidr 10.244.0.0", `--cluster-cidr: "10.244.0.0" is no prefix`},
 		{"run --manifests x --nodeport-addresses eth0", `--nodeport-addresses: "eth0" is no prefix`},
+		{"run --manifests x --external-ips some", `--external-ips: "some" is no prefix`},
 		{"run --manifests x --table-ownership maybe", "--table-ownership=maybe: must be auto, on or off"},
 		{"run --manifests x --log-format xml", "--log-format=xml: must be text or json"},
 		{"render", "manifests"},

@@ -80,6 +80,7 @@ func feed(m *metrics.Metrics) {
 	m.ForeignChange("nft")
 	m.Quarantined(6)
 	m.Conflicts(8)
+	m.ExternalIPsIgnored(13)
 	m.ConntrackDeleted(9)
 	m.AffinityBindings(metrics.IPv4, 10, 100)
 	m.AffinityBindings(metrics.IPv6, 100, 100)
@@ -108,6 +109,7 @@ func TestEachMethodReachesItsMetric(t *testing.T) {
 		`kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family="IPv4",traffic_policy="external"} 7`,
 		`kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family="IPv6",traffic_policy="internal"} 0`,
 		`kubeproxy_proxy_healthz_total{code="200"} 1`,
+		`kube_vmap_external_ips_ignored 13`,
 		`kubeproxy_proxy_healthz_total{code="503"} 0`,
 		`kubeproxy_proxy_livez_total{code="503"} 1`,
 		`kube_vmap_sync_phase_duration_seconds_bucket{phase="commit",le="1e-05"} 1`,

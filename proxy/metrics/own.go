@@ -20,6 +20,7 @@ type own struct {
 	foreign     foreignChanges
 	quarantined prometheus.Gauge
 	conflicts   prometheus.Gauge
+	ignored     prometheus.Gauge
 
 	conntrackDeleted prometheus.Counter
 	bindings         [families]prometheus.Gauge
@@ -42,9 +43,11 @@ func newOwn(r prometheus.Registerer, sets []string) own {
 			"API objects of which something can't be used; the object's events and the log say what."),
 		conflicts: gauge("kube_vmap_conflicts",
 			"Frontends (address, protocol, port) that a service port wants and does not get, since an older Service has them."),
+		ignored: gauge("kube_vmap_external_ips_ignored",
+			"Addresses in the spec.externalIPs of Services that the node's policy (--external-ips) excludes."),
 		ready: gauge("kube_vmap_ready", "1 once the table has been complete, else 0."),
 	}
-	r.MustRegister(o.operations, o.repairs, o.quarantined, o.conflicts, o.ready)
+	r.MustRegister(o.operations, o.repairs, o.quarantined, o.conflicts, o.ignored, o.ready)
 	o.registerSync(r)
 	o.registerElements(r, sets)
 	o.registerByFamily(r)
@@ -141,6 +144,10 @@ func (o *own) Quarantined(objects int) { o.quarantined.Set(float64(objects)) }
 
 // Conflicts says how many wanted frontends belong to an older Service.
 func (o *own) Conflicts(frontends int) { o.conflicts.Set(float64(frontends)) }
+
+// ExternalIPsIgnored says how many external IPs of Services the node's policy
+// excludes.
+func (o *own) ExternalIPsIgnored(addresses int) { o.ignored.Set(float64(addresses)) }
 
 // ConntrackDeleted counts conntrack entries that were deleted.
 func (o *own) ConntrackDeleted(n int) { o.conntrackDeleted.Add(float64(n)) }

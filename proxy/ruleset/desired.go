@@ -8,13 +8,14 @@ import (
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 )
 
-// Locality is where the proxy runs: it decides which endpoints are near and
-// which node ports are open.
+// Locality is where the proxy runs and what it may serve there: it decides which
+// endpoints are near, which node ports are open and which external IPs count.
 type Locality struct {
 	Node          string
 	Zone          string
 	NodeAddrs     []netip.Addr // the node's own addresses
 	NodePortAddrs []netip.Addr // addresses of this node that accept node ports
+	ExternalIPs   ExternalIPs
 }
 
 // Desired is what one Service wants of the table.
@@ -23,6 +24,7 @@ type Desired struct {
 	Frontends  []Frontend
 	ClusterIPs []netip.Addr
 	Hairpins   []netip.Addr // endpoints on this node, which may reach themselves through a frontend
+	Ignored    []netip.Addr // external IPs that the node's policy does not allow
 }
 
 // Frontend is what one (address, protocol, port) should do.
@@ -70,6 +72,8 @@ func Desire(svc *model.Service, sliceList []*model.EndpointSlice, loc *Locality,
 			d.ClusterIPs = append(d.ClusterIPs, ip)
 		}
 	}
+	allowed, ignored := d.externalIPs(loc)
+	d.Ignored = ignored
 	for i := range svc.Ports {
 		port := &svc.Ports[i]
 		endpoints := portEndpoints(sliceList, port)
@@ -77,13 +81,26 @@ func Desire(svc *model.Service, sliceList []*model.EndpointSlice, loc *Locality,
 			if !f.isOneOf(d.ClusterIPs) {
 				continue // the Service is not of this family
 			}
-			b := desirer{svc: svc, port: port, loc: loc, opts: opts, family: f}
+			b := desirer{svc: svc, port: port, externalIPs: allowed, loc: loc, opts: opts, family: f}
 			b.selected = choose(endpoints, f, loc)
 			d.Frontends = append(d.Frontends, b.frontends()...)
 			d.Hairpins = appendAddrs(d.Hairpins, b.selected.onNode)
 		}
 	}
 	return d
+}
+
+// externalIPs parts the Service's external IPs into those that are served and
+// those that the policy excludes.
+func (d *Desired) externalIPs(loc *Locality) (allowed, ignored []netip.Addr) {
+	for _, ip := range d.Service.ExternalIPs {
+		if loc.ExternalIPs.Allow(ip) {
+			allowed = append(allowed, ip)
+		} else {
+			ignored = append(ignored, ip)
+		}
+	}
+	return allowed, ignored
 }
 
 func appendAddrs(addrs []netip.Addr, backends []model.Backend) []netip.Addr {
@@ -95,12 +112,13 @@ func appendAddrs(addrs []netip.Addr, backends []model.Backend) []netip.Addr {
 
 // desirer computes the frontends of one service port in one family.
 type desirer struct {
-	svc      *model.Service
-	port     *model.ServicePort
-	loc      *Locality
-	opts     *Options
-	family   *family
-	selected selection
+	svc         *model.Service
+	port        *model.ServicePort
+	externalIPs []netip.Addr
+	loc         *Locality
+	opts        *Options
+	family      *family
+	selected    selection
 }
 
 // frontends lists the frontends by precedence: where one address has two roles,
@@ -116,7 +134,7 @@ func (d *desirer) frontends() []Frontend {
 	}
 	add(d.svc.ClusterIPs, model.ClusterIP, d.port.Port)
 	add(d.svc.LoadBalancerIPs, model.LoadBalancerIP, d.port.Port)
-	add(d.svc.ExternalIPs, model.ExternalIP, d.port.Port)
+	add(d.externalIPs, model.ExternalIP, d.port.Port)
 	add(d.loc.NodePortAddrs, model.NodePort, d.port.NodePort)
 	return fs
 }
@@ -187,8 +205,9 @@ func (d *desirer) sources() []netip.Prefix {
 	return disjoint(ranges)
 }
 
-// Equal reports whether two localities select the same endpoints and node ports.
+// Equal reports whether two localities select the same endpoints and frontends.
 func (l *Locality) Equal(o *Locality) bool {
 	return l.Node == o.Node && l.Zone == o.Zone &&
-		slices.Equal(l.NodeAddrs, o.NodeAddrs) && slices.Equal(l.NodePortAddrs, o.NodePortAddrs)
+		slices.Equal(l.NodeAddrs, o.NodeAddrs) && slices.Equal(l.NodePortAddrs, o.NodePortAddrs) &&
+		l.ExternalIPs.Equal(&o.ExternalIPs)
 }

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kube-vmap/kube-vmap/proxy"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
 	"github.com/kube-vmap/kube-vmap/proxy/testnet"
 )
 
@@ -23,6 +24,7 @@ type config struct {
 	MasqueradeAll          bool                  `json:"masqueradeAll"`
 	MasqueradeBit          uint                  `json:"masqueradeBit"`
 	NodePortAddresses      []string              `json:"nodePortAddresses"` // "primary", or prefixes
+	ExternalIPs            []string              `json:"externalIPs"`       // "all", "none", or prefixes
 	ServiceProxyName       string                `json:"serviceProxyName"`
 }
 
@@ -34,6 +36,7 @@ func defaultConfig() config {
 		ClusterCIDR:       []string{"10.244.0.0/16", "fd00:10:244::/48"},
 		MasqueradeBit:     14,
 		NodePortAddresses: []string{"primary"},
+		ExternalIPs:       []string{"all"},
 	}
 }
 
@@ -50,6 +53,9 @@ func (c *config) parse(data []byte) error {
 		if f != "IPv4" && f != "IPv6" {
 			return fmt.Errorf("families: %q is unknown: use IPv4 or IPv6", f)
 		}
+	}
+	if _, err := ruleset.ParseExternalIPs(c.ExternalIPs); err != nil {
+		return fmt.Errorf("externalIPs: %w", err)
 	}
 	return nil
 }
@@ -71,6 +77,7 @@ func (c *config) proxy(node string) proxy.Config {
 	case proxy.DetectInterfaceNamePrefix:
 		p.PodInterface = c.PodInterfaceNamePrefix
 	}
+	p.ExternalIPs, _ = ruleset.ParseExternalIPs(c.ExternalIPs) // parse has tried it
 	p.NodePortAddresses = proxy.NodePortAddresses{}
 	for _, a := range c.NodePortAddresses {
 		if a == "primary" {
