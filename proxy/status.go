@@ -143,7 +143,7 @@ func (p *Proxy) status() Status {
 		Node: p.config.NodeName, Table: p.config.Table, Owned: p.config.Own,
 		Ready: p.synced, Synced: p.synced && p.adopted && !p.suspicious && len(p.dirty) == 0,
 		Started: p.history.started, Since: p.history.since, Generation: p.generation,
-		Services: len(p.cluster.services), Frontends: p.tracker.Frontends(),
+		Services: len(p.cluster.services), Frontends: p.tracker.FrontendCount(),
 		Elements: maps.Clone(p.tally.elements), Pending: len(p.dirty),
 		Quarantined: p.quarantined(), Conflicts: p.conflicts(),
 		Repairs: p.history.repairs,

@@ -137,8 +137,8 @@ func (t *Tracker) OwnerOf(set *nft.Set, e *nft.Element) *model.Service {
 // Learns reports whether the table learns session-affinity bindings.
 func (t *Tracker) Learns() bool { return len(t.have.shape.learn) > 0 }
 
-// Frontends is how many frontends the kernel has.
-func (t *Tracker) Frontends() int { return len(t.have.entries) }
+// FrontendCount is how many frontends the kernel has.
+func (t *Tracker) FrontendCount() int { return len(t.have.entries) }
 
 // Table is the whole table as the kernel has it by all that is known.
 func (t *Tracker) Table() *nft.Table {
