@@ -310,15 +310,23 @@ func (p *Proxy) healthPort(name model.ServiceName) health.Service {
 	}
 }
 
-// localEndpoints counts the distinct addresses of Ready endpoints on the node.
+// localEndpoints counts the Ready endpoints on the node by their distinct
+// addresses. An endpoint of a dual-stack service has one in each family: the
+// family that has more of them counts, since the sum would be no number of endpoints.
 func localEndpoints(list []*model.EndpointSlice, node string) int {
-	addrs := map[netip.Addr]struct{}{}
+	v4, v6 := map[netip.Addr]struct{}{}, map[netip.Addr]struct{}{}
 	for _, s := range list {
 		for i := range s.Endpoints {
-			if ep := &s.Endpoints[i]; ep.Node == node && ep.State.Has(model.Ready) && !ep.State.Has(model.Terminating) {
-				addrs[ep.Addr] = struct{}{}
+			ep := &s.Endpoints[i]
+			if ep.Node != node || !ep.State.Has(model.Ready) || ep.State.Has(model.Terminating) {
+				continue
+			}
+			if ep.Addr.Is4() {
+				v4[ep.Addr] = struct{}{}
+			} else {
+				v6[ep.Addr] = struct{}{}
 			}
 		}
 	}
-	return len(addrs)
+	return max(len(v4), len(v6))
 }

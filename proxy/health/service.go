@@ -13,7 +13,7 @@ import (
 // Service is what a Service's health-check node port answers.
 type Service struct {
 	Port           uint16 // spec.healthCheckNodePort; 0: none
-	LocalEndpoints int    // distinct addresses of Ready endpoints on this node
+	LocalEndpoints int    // Ready endpoints on this node
 }
 
 // answer is what a port says.
