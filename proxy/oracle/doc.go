@@ -9,5 +9,5 @@
 //	go test ./proxy/oracle -run Matrix -count=1 -v
 //
 // The sources are the API's own descriptions: KEP-1669, KEP-2086, KEP-2433 and
-// KEP-4444, and the documentation of Services and of kube-proxy's configuration.
+// KEP-3015, and the documentation of Services and of kube-proxy's configuration.
 package oracle

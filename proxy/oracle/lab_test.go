@@ -45,10 +45,6 @@ func newLaboratory(t *testing.T, link testnet.Link) *laboratory {
 			t.Fatal(err)
 		}
 	}
-	// Each refusal is heard: the kernel sends at most this many ICMP errors in 20 ms.
-	if err := nodeA.SetSysctl("net/ipv4/icmp_msgs_burst", "1000000"); err != nil {
-		t.Fatal(err)
-	}
 	for _, host := range []string{"a1", "a2", "b1", "b2", "node-a", "node-b"} {
 		for _, port := range []uint16{8080, 9090} {
 			l.serve(t, host, port)

@@ -32,10 +32,11 @@ var common = []sysctl{
 	{"net/ipv4/conf/all/send_redirects", "0"},
 	{"net/ipv4/conf/default/send_redirects", "0"},
 	{"net/ipv6/conf/default/accept_redirects", "0"},
-	// Each refusal is heard, however many there are.
-	{"net/ipv4/icmp_ratelimit", "0"},
-	{"net/ipv4/icmp_msgs_per_sec", "1000000"},
-	{"net/ipv6/icmp/ratelimit", "0"},
+	// Each refusal is heard, however many there are: no type of ICMP message is
+	// limited, neither for each client nor for all together (net/ipv4/icmp.c,
+	// icmpv4_mask_allow). IPv6 wants a list of types; 255 has no meaning.
+	{"net/ipv4/icmp_ratemask", "0"},
+	{"net/ipv6/icmp/ratemask", "255"},
 	// A flood of short connections does not fill the table of connections, whose
 	// size belongs to the whole machine: closed ones leave after 1 s instead of 10.
 	{"net/netfilter/nf_conntrack_tcp_timeout_close", "1"},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,8 +81,12 @@ func (p *Process) Kill() error {
 // Close is Kill: what the host does with processes that still run.
 func (p *Process) Close() error { return p.Kill() }
 
+// runTimeout bounds the commands of Run and LoadNFT, which take seconds at most.
+const runTimeout = 2 * time.Minute
+
 // Run runs a command in the host's namespace and returns what it printed. What it
-// printed on stderr is part of the error.
+// printed on stderr is part of the error. A command that runs for two minutes is
+// killed, and that is an error.
 func (h *Host) Run(name string, args ...string) (string, error) {
 	return h.run(exec.Command(name, args...))
 }
@@ -97,11 +102,14 @@ func (h *Host) LoadNFT(ruleset string) error {
 func (h *Host) run(cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.WaitDelay = 10 * time.Second // for what else holds the pipes
 	p, err := h.Start(cmd)
 	if err != nil {
 		return "", err
 	}
 	defer h.disown(p)
+	stop := time.AfterFunc(runTimeout, func() { _ = p.Signal(unix.SIGKILL) })
+	defer stop.Stop()
 	if err := p.Wait(); err != nil {
 		return stdout.String(), fmt.Errorf("run %s on %s: %w: %s", strings.Join(cmd.Args, " "), h.name, err, strings.TrimSpace(stderr.String()))
 	}
