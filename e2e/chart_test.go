@@ -122,13 +122,7 @@ var _ = Describe("Chart", Label("chart"), func() {
 		})
 		upgraded := chartAgent(ctx)
 		Expect(upgraded.Args).To(ContainElement("--masquerade-all=true"))
-		node := ours("agents to restart").Node(nodeB)
-		must(node.StopAgent())
-		DeferCleanup(func(ctx SpecContext) {
-			must(node.StopAgent())
-			must(node.StartAgent(ctx, agent))
-		})
-		must(node.StartAgent(ctx, upgraded))
+		runAgent(ctx, nodeB, upgraded)
 	})
 
 	It("leaves nothing when it is uninstalled", Label(better), func(ctx SpecContext) {

@@ -76,11 +76,6 @@ var _ = Describe("Health-check node port", Label("healthchecknodeport"), func() 
 })
 
 var _ = Describe("Probes of the agent", Label("healthz"), func() {
-	// healthz is a URL of the agent of a node, as its kubelet or a load balancer asks.
-	healthz := func(node, path string) string {
-		return "http://" + at(nodeHost(node).Addrs()[:1], 10256)[0].String() + path
-	}
-
 	It("are answered well", func(ctx SpecContext) {
 		for _, path := range []string{"/healthz", "/livez"} {
 			for _, node := range []string{nodeA, nodeB} {
@@ -122,3 +117,9 @@ var _ = Describe("Probes of the agent", Label("healthz"), func() {
 		Eventually(asking(ctx, client, healthz(nodeA, "/healthz"))).WithContext(ctx).Should(Equal(200))
 	})
 })
+
+// healthz is a URL of the agent of a node, as its kubelet or a load balancer asks.
+func healthz(node, path string) string {
+	GinkgoHelper()
+	return "http://" + at(nodeHost(node).Addrs()[:1], 10256)[0].String() + path
+}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"net/netip"
+	"sync"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -23,12 +24,9 @@ var _ = Describe("Node address changes", Label("node"), func() {
 		before := nodePorts(service, nodeA)
 		expect(ctx, everywhere(), testnet.TCP, before, answeredBy("web-1"))
 
-		second := testnet.Prefixes("192.0.2.11/24", "2001:db8:2::11/64")
-		after := at([]netip.Addr{second[0].Addr(), second[1].Addr()}, service.Spec.Ports[0].NodePort)
-		for _, p := range second {
-			must(nodeHost(nodeA).AddAddr(p))
-			DeferCleanup(func() { must(nodeHost(nodeA).DelAddr(p)) })
-		}
+		after := at(textToAddrs("192.0.2.11", "2001:db8:2::11"), service.Spec.Ports[0].NodePort)
+		addAddr(nodeA, "192.0.2.11/24")
+		addAddr(nodeA, "2001:db8:2::11/64")
 		expect(ctx, from(client, podB), testnet.TCP, after, refused)
 		setAddresses(ctx, nodeA, "192.0.2.11", "2001:db8:2::11")
 		expect(ctx, from(client, podA, podB, hostB), testnet.TCP, after, answeredBy("web-1"))
@@ -39,21 +37,25 @@ var _ = Describe("Node address changes", Label("node"), func() {
 		w.backends(ctx, "web", nodeB)
 		service := w.service(ctx, "web", corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort})
 		port := service.Spec.Ports[0].NodePort
-		node := ours("agents to restart").Node(nodeA)
-		DeferCleanup(func(ctx SpecContext) {
-			must(node.StopAgent())
-			must(node.StartAgent(ctx, agent))
-		})
-		must(node.StopAgent())
-		must(node.StartAgent(ctx, agent.With("--nodeport-addresses=192.0.2.128/25")))
+		runAgent(ctx, nodeA, agent.With("--nodeport-addresses=192.0.2.128/25"))
 		expect(ctx, from(client, podB), testnet.TCP, nodePorts(service, nodeA), refused)
-		must(nodeHost(nodeA).AddAddr(netip.MustParsePrefix("192.0.2.200/24")))
+		remove := addAddr(nodeA, "192.0.2.200/24")
 		later := at(textToAddrs("192.0.2.200"), port)
 		expect(ctx, from(client, podB), testnet.TCP, later, answeredBy("web-1"))
-		must(nodeHost(nodeA).DelAddr(netip.MustParsePrefix("192.0.2.200/24")))
+		remove()
 		expectNoAnswer(ctx, from(client, podB), later)
 	})
 })
+
+// addAddr gives a node an address until remove is called or the spec ends.
+func addAddr(node, prefix string) (remove func()) {
+	GinkgoHelper()
+	host, p := nodeHost(node), netip.MustParsePrefix(prefix)
+	must(host.AddAddr(p))
+	remove = sync.OnceFunc(func() { must(host.DelAddr(p)) })
+	DeferCleanup(remove)
+	return remove
+}
 
 // setAddresses reports other internal addresses of a node until the spec ends.
 func setAddresses(ctx context.Context, name string, addresses ...string) {

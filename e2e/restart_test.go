@@ -64,9 +64,9 @@ var _ = Describe("API server restart", Label("apiserver"), func() {
 		to := append(clusterIPs(service), nodePorts(service, nodeA)...)
 		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-1", "web-2"))
 		t := startTraffic(ctx, inside(), to)
-		must(ours("an API server to restart").ControlPlane.StopAPIServer())
+		start := stopAPIServer()
 		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-1", "web-2"))
-		must(lab.ControlPlane.StartAPIServer(ctx))
+		start(ctx)
 		w.pod(ctx, "web", cluster.PodSpec{Name: "web-3", Node: nodeB})
 		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-1", "web-2", "web-3"))
 		forgiveRefusals()
@@ -74,7 +74,41 @@ var _ = Describe("API server restart", Label("apiserver"), func() {
 		must(backends[0].Remove(ctx))
 		expect(ctx, inside(), testnet.TCP, to, answeredBy("web-2", "web-3"))
 	})
+
+	It("an agent that starts without it leaves the data path as it is, and is ready when it has seen the cluster", Label(better), func(ctx SpecContext) {
+		w.backends(ctx, "web", nodeA, nodeB)
+		to := clusterIPs(w.service(ctx, "web", corev1.ServiceSpec{}))
+		expect(ctx, from(podB, hostB), testnet.TCP, to, answeredBy("web-1", "web-2"))
+		node := ours("agents to restart").Node(nodeB)
+		t := startTraffic(ctx, from(podB, hostB), to)
+		start := stopAPIServer()
+		must(node.StopAgent())
+		must(node.Launch(ctx, agent))
+		Eventually(asking(ctx, hostB, healthz(nodeB, "/livez"))).WithContext(ctx).Should(Equal(200))
+		Expect(asking(ctx, hostB, healthz(nodeB, "/readyz"))()).To(Equal(503))
+		expect(ctx, from(podB, hostB), testnet.TCP, to, answeredBy("web-1", "web-2"))
+		start(ctx)
+		must(node.WaitForAgent(ctx))
+		forgiveRefusals()
+		t.expectUnharmed()
+	})
 })
+
+// stopAPIServer stops the API server until start is called or the spec ends.
+func stopAPIServer() (start func(context.Context)) {
+	GinkgoHelper()
+	server := ours("an API server to restart").ControlPlane
+	must(server.StopAPIServer())
+	stopped := true
+	start = func(ctx context.Context) {
+		if stopped {
+			must(server.StartAPIServer(ctx))
+		}
+		stopped = false
+	}
+	DeferCleanup(func(ctx SpecContext) { start(ctx) })
+	return start
+}
 
 var _ = Describe("Agent restart", Label("agentrestart"), func() {
 	w := newWorld("restart")
@@ -134,6 +168,7 @@ var _ = Describe("Agent restart", Label("agentrestart"), func() {
 		w.change(ctx, service, func(s *corev1.Service) { s.Labels = map[string]string{serviceProxyName: "mine"} })
 		to := clusterIPs(service)
 		expect(ctx, pods(), testnet.TCP, to, silent)
+		// It leaves default/kubernetes alone: it is ready, but does not work as others.
 		node := ours("agents to restart").Node(nodeB)
 		DeferCleanup(func(ctx SpecContext) {
 			must(node.StopAgent())

@@ -32,12 +32,15 @@ const (
 var _ = Describe("Large clusters", Label(scale), func() {
 	w := newWorld("scale")
 
-	It(fmt.Sprintf("%d Services with %d endpoints each take little memory", manyServices, manyEndpoints), Label(better), func(ctx SpecContext) {
+	It(fmt.Sprintf("%d Services with %d endpoints each take little memory", manyServices, manyEndpoints), Label(better), SpecTimeout(10*time.Minute), func(ctx SpecContext) {
 		w.fill(ctx)
 		backend := w.pod(ctx, "web", cluster.PodSpec{Name: "web-1", Node: nodeB})
 		service := w.service(ctx, "web", corev1.ServiceSpec{})
 		node := ours("agents to restart").Node(nodeA)
-		DeferCleanup(func(ctx SpecContext) { must(node.StartAgent(ctx, agent)) })
+		DeferCleanup(func(ctx SpecContext) {
+			must(node.StopAgent())
+			must(node.StartAgent(ctx, agent))
+		})
 
 		// From nothing, as on a new node.
 		must(node.StopAgent())
@@ -59,7 +62,6 @@ var _ = Describe("Large clusters", Label(scale), func() {
 		Eventually(metric(ctx, hostA, "kube_vmap_ready", "")).WithContext(ctx).WithTimeout(2 * time.Minute).Should(Equal(1.0))
 		again, peakAgain := memory(node.Agent().PID())
 		AddReportEntry("memory", fmt.Sprintf("after a restart: %d MB resident, %d MB at the peak", again, peakAgain))
-		must(node.StopAgent())
 
 		Expect(max(resident, again)).To(BeNumerically("<", mostResident), "MB resident")
 		Expect(max(peak, peakAgain)).To(BeNumerically("<", mostPeak), "MB at the peak")

@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/format"
 
 	"k8s.io/client-go/rest"
 
@@ -37,19 +38,56 @@ const (
 	scale = "scale"
 )
 
-// eventually is how long the suite waits for a state: a bound for broken runs,
-// far above what a loaded machine needs.
-const eventually = 45 * time.Second
+// Bounds for broken runs, far above what a loaded machine needs: nothing that
+// hangs holds the suite up.
+const (
+	// eventually is how long the suite waits for a state.
+	eventually = 45 * time.Second
+	// specTimeout is for a spec with its setup, foreignSpecTimeout where pods are
+	// real ones and their images must be fetched.
+	specTimeout, foreignSpecTimeout = 3 * time.Minute, 10 * time.Minute
+	// suiteTimeout is for all of it.
+	suiteTimeout, foreignSuiteTimeout = 20 * time.Minute, 2 * time.Hour
+)
 
 func TestE2E(t *testing.T) {
 	RegisterFailHandler(Fail)
 	SetDefaultEventuallyTimeout(eventually)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	EnforceDefaultTimeoutsWhenUsingContexts()
+	// An error is what it says: Gomega would print how it is made up.
+	format.RegisterCustomFormatter(func(value any) (string, bool) {
+		err, ok := value.(error)
+		return fmt.Sprint(err), ok
+	})
 	rest.SetDefaultWarningHandler(rest.NoWarnings{}) // the API warns of what the suite does on purpose
 	suiteConfig, reporterConfig := GinkgoConfiguration()
 	choose(&suiteConfig)
+	bound(&suiteConfig)
+	reporterConfig.NoColor = reporterConfig.NoColor || !isTerminal(os.Stdout)
 	RunSpecs(t, "kube-vmap in a cluster, agent "+agentName(), suiteConfig, reporterConfig)
+}
+
+// bound ends each spec and the suite after some time. A spec may have a
+// SpecTimeout of its own.
+func bound(config *types.SuiteConfig) {
+	spec := specTimeout
+	config.Timeout = suiteTimeout
+	if os.Getenv(envKubeconfig) != "" {
+		spec, config.Timeout = foreignSpecTimeout, foreignSuiteTimeout
+	}
+	config.PollProgressAfter = spec / 2
+	AddTreeConstructionNodeArgsTransformer(func(node types.NodeType, _ Offset, text string, args []any) (string, []any, []error) {
+		if node.Is(types.NodeTypeIt) {
+			args = append([]any{SpecTimeout(spec)}, args...)
+		}
+		return text, args, nil
+	})
+}
+
+func isTerminal(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // choose leaves out what the variables exclude.
@@ -119,3 +157,35 @@ func startLab(ctx context.Context) {
 	Expect(lab.StartAgents(ctx, agent)).To(Succeed())
 	runSources(ctx)
 }
+
+// runAgent runs another agent on a node until the spec ends. It returns when the
+// agent works.
+func runAgent(ctx context.Context, name string, other *cluster.Agent) {
+	GinkgoHelper()
+	node := ours("agents to restart").Node(name)
+	DeferCleanup(func(ctx SpecContext) {
+		must(node.StopAgent())
+		must(node.StartAgent(ctx, agent))
+	})
+	must(node.StopAgent())
+	must(node.StartAgent(ctx, other))
+}
+
+// No agent may end by itself. One that did is started again, for the other specs.
+var _ = AfterEach(func(ctx SpecContext) {
+	if lab == nil {
+		return
+	}
+	for _, node := range lab.Nodes() {
+		if node.Agent() == nil {
+			continue // the spec stopped it, and starts it when it ends
+		}
+		select {
+		case <-node.Agent().Done():
+			must(node.StopAgent())
+			must(node.StartAgent(ctx, agent))
+			Fail("the agent of " + node.Name + " has ended by itself: see its log")
+		default:
+		}
+	}
+})

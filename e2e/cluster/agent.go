@@ -24,16 +24,27 @@ type Agent struct {
 	// rules are the rights that the service account is given; nil: it has them.
 	rules    []rbacv1.PolicyRule
 	nodeArgs func(node, kubeconfig string) []string
+	// ready is the path that answers 200 at its health port when it works.
+	ready string
 
 	// container is that of a DaemonSet, nil if the agent does not run as in a pod.
 	container *corev1.Container
 }
 
-// With is the agent with more arguments.
+// With is the agent with other arguments, --flag=value or --flag. One takes the
+// place of those in Args that have its flag.
 func (a *Agent) With(args ...string) *Agent {
-	more := *a
-	more.Args = slices.Concat(a.Args, args)
-	return &more
+	other := *a
+	other.Args = slices.DeleteFunc(slices.Clone(a.Args), func(arg string) bool {
+		return slices.ContainsFunc(args, func(new string) bool { return flagOf(new) == flagOf(arg) })
+	})
+	other.Args = append(other.Args, args...)
+	return &other
+}
+
+func flagOf(arg string) string {
+	flag, _, _ := strings.Cut(arg, "=")
+	return flag
 }
 
 // KubeVmap is this repository's agent, bin/kube-vmap, with a kubeconfig.
@@ -44,6 +55,7 @@ func KubeVmap() *Agent {
 		Namespace:      metav1.NamespaceSystem,
 		ServiceAccount: "kube-vmap",
 		rules:          serviceProxyRules(),
+		ready:          "/readyz",
 		nodeArgs: func(node, kubeconfig string) []string {
 			return []string{"--kubeconfig=" + kubeconfig, "--node-name=" + node}
 		},
@@ -60,8 +72,12 @@ func FromDaemonSet(ds *appsv1.DaemonSet) (*Agent, error) {
 			ds.Name, len(pod.Containers), pod.HostNetwork)
 	}
 	c := &pod.Containers[0]
+	if c.ReadinessProbe == nil || c.ReadinessProbe.HTTPGet == nil {
+		return nil, fmt.Errorf("run DaemonSet %s: its container has no readiness probe by HTTP", ds.Name)
+	}
 	return &Agent{
 		Name: c.Name, Args: c.Args, Namespace: ds.Namespace, ServiceAccount: pod.ServiceAccountName, container: c,
+		ready:    c.ReadinessProbe.HTTPGet.Path,
 		nodeArgs: func(string, string) []string { return nil },
 	}, nil
 }
@@ -79,6 +95,7 @@ func KubeProxy() *Agent {
 		Namespace:      metav1.NamespaceSystem,
 		ServiceAccount: "kube-proxy",
 		rules:          serviceProxyRules(),
+		ready:          "/healthz",
 		nodeArgs: func(node, kubeconfig string) []string {
 			return []string{"--kubeconfig=" + kubeconfig, "--hostname-override=" + node}
 		},

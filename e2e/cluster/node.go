@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ type Node struct {
 	cluster *Cluster
 	pool    *addressPool
 	agent   *testnet.Process // nil if none was started
+	ready   string           // path of the agent's readiness probe
 }
 
 // addNode registers a node of the laboratory, as its kubelet would.
@@ -80,7 +82,7 @@ func (c *Cluster) StartAgents(ctx context.Context, agent *Agent) error {
 		}
 	}
 	for _, n := range c.nodes {
-		if err := n.waitForAgent(ctx); err != nil {
+		if err := n.WaitForAgent(ctx); err != nil {
 			return err
 		}
 	}
@@ -92,7 +94,7 @@ func (n *Node) StartAgent(ctx context.Context, agent *Agent) error {
 	if err := n.Launch(ctx, agent); err != nil {
 		return err
 	}
-	return n.waitForAgent(ctx)
+	return n.WaitForAgent(ctx)
 }
 
 // Launch starts an agent and does not wait until it works. There must be none.
@@ -111,19 +113,19 @@ func (n *Node) Launch(ctx context.Context, agent *Agent) error {
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
 	n.agent, err = n.Host.Start(cmd)
+	n.ready = agent.ready
 	return err
 }
 
-// waitForAgent waits until a process of the node reaches the API server through
-// the ClusterIP of default/kubernetes.
-func (n *Node) waitForAgent(ctx context.Context) error {
-	service, err := n.cluster.Client().CoreV1().Services("default").Get(ctx, "kubernetes", metav1.GetOptions{})
-	if err != nil {
-		return fmt.Errorf("wait for the agent of %s: %w", n.Name, err)
-	}
-	target := netip.AddrPortFrom(netip.MustParseAddr(service.Spec.ClusterIP), uint16(service.Spec.Ports[0].Port))
+// startTimeout bounds the wait for an agent. It starts within a second.
+const startTimeout = time.Minute
+
+// WaitForAgent waits until the agent that was launched last works, or has ended.
+func (n *Node) WaitForAgent(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	for {
-		err := n.reach(ctx, target)
+		err := n.works(ctx)
 		if err == nil {
 			return nil
 		}
@@ -138,14 +140,45 @@ func (n *Node) waitForAgent(ctx context.Context) error {
 	}
 }
 
-func (n *Node) reach(ctx context.Context, target netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+// works tells whether the agent calls itself ready, and a process of the node
+// reaches the API server through the ClusterIP of default/kubernetes: the first
+// alone says little of kube-proxy, the second of an agent that finds the table of
+// the one before.
+func (n *Node) works(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	if err := n.isReady(ctx); err != nil {
+		return err
+	}
+	service, err := n.cluster.Client().CoreV1().Services("default").Get(ctx, "kubernetes", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	target := netip.AddrPortFrom(netip.MustParseAddr(service.Spec.ClusterIP), uint16(service.Spec.Ports[0].Port))
 	conn, err := n.Host.DialContext(ctx, "tcp", target.String())
 	if err != nil {
 		return err
 	}
 	return conn.Close()
+}
+
+// isReady asks as the node's kubelet does.
+func (n *Node) isReady(ctx context.Context) error {
+	addr := netip.AddrPortFrom(n.Host.Addrs()[0], 10256)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr.String()+n.ready, nil)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{DialContext: n.Host.DialContext, DisableKeepAlives: true}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", n.ready, response.Status)
+	}
+	return nil
 }
 
 // Agent is the process of the node's agent, nil if none was started. It may have
