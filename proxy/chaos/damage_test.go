@@ -57,7 +57,7 @@ var damages = []damage{
 	{"table made dormant", constant("add table inet kube-vmap { flags dormant; }")},
 	{"map flushed", oneOf(
 		"flush map inet kube-vmap services4", "flush map inet kube-vmap services6", "flush map inet kube-vmap backends4",
-		"flush map inet kube-vmap backends6", "flush map inet kube-vmap external4", "flush set inet kube-vmap cluster-ips6",
+		"flush map inet kube-vmap backends6", "flush map inet kube-vmap blocked4", "flush set inet kube-vmap cluster-ips6",
 		"flush set inet kube-vmap hairpin4", "flush map inet kube-vmap learn4", "flush map inet kube-vmap affinity4")},
 	{"verdict deleted", element("delete element inet kube-vmap services# { KEY }")},
 	{"slot 0 deleted", element("delete element inet kube-vmap backends# { KEY . 0x00000000 }")},
@@ -67,10 +67,10 @@ var damages = []damage{
 	}},
 	{"chain flushed", oneOf(
 		"flush chain inet kube-vmap services", "flush chain inet kube-vmap lb4-4", "flush chain inet kube-vmap nat-prerouting",
-		"flush chain inet kube-vmap masquerading", "flush chain inet kube-vmap external-cluster", "flush chain inet kube-vmap affinity6-4",
+		"flush chain inet kube-vmap masquerading", "flush chain inet kube-vmap mark-for-masquerade", "flush chain inet kube-vmap affinity6-4",
 		"flush chain inet kube-vmap learn-affinity", "flush chain inet kube-vmap unserved")},
 	{"chain deleted", func(r *rand.Rand) string {
-		chain := []string{"nat-prerouting", "nat-output", "nat-postrouting", "filter-forward", "firewall-prerouting"}[r.IntN(5)]
+		chain := []string{"nat-prerouting", "nat-output", "nat-postrouting", "filter-forward", "filter-output"}[r.IntN(5)]
 		return "flush chain inet kube-vmap " + chain + "\ndelete chain inet kube-vmap " + chain
 	}},
 	{"rule replaced", func(r *rand.Rand) string {

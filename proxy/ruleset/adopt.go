@@ -134,8 +134,6 @@ func (e *entry) readPlain(f *family, set string, el *nft.Element) bool {
 		return e.pool.readVerdict(f, false, el.Verdict)
 	case "local-services":
 		return el.Comment == e.comment && e.local.readVerdict(f, true, el.Verdict)
-	case "external":
-		return e.readExternal(f, el)
 	case "blocked":
 		return el.Comment == e.comment && e.readBlocked(el.Verdict)
 	case "learn":
@@ -152,7 +150,7 @@ func (p *pool) readVerdict(f *family, local bool, v nft.Verdict) bool {
 	if !ok || v.Kind != nft.Goto || b.local != local || b.family() != f {
 		return false
 	}
-	p.class, p.affinity = b.class, b.affinity
+	p.class, p.affinity, p.route = b.class, b.affinity, b.route
 	return true
 }
 
@@ -166,22 +164,6 @@ func (p *pool) readSlot(f *family, k nft.Value, el *nft.Element) bool {
 	}
 	p.slots[slot] = b
 	return true
-}
-
-func (e *entry) readExternal(f *family, el *nft.Element) bool {
-	for kind := model.ClusterIP + 1; kind <= model.LoadBalancerIP; kind++ {
-		if el.Comment == kind.String() {
-			e.kind = kind
-		}
-	}
-	for _, r := range []route{viaCluster, viaLocal} {
-		e.external = r
-		if e.kind.IsExternal() && el.Verdict == e.externalVerdict(f) {
-			return true
-		}
-	}
-	e.external, e.kind = internal, 0
-	return false
 }
 
 func (e *entry) readBlocked(v nft.Verdict) bool {

@@ -61,10 +61,11 @@ func (c *change) bindings() (BindingRule, bool) {
 		return BindingRule{}, false
 	}
 	r := BindingRule{Key: c.key}
-	if c.want.learn == 0 || c.want.external != c.have.external {
+	have, want := &c.have.pool, &c.want.pool
+	if c.want.learn == 0 || have.class > 0 && want.route != have.route {
 		return r, true
 	}
-	lost := slices.ContainsFunc(c.have.pool.slots, c.leaves) || slices.ContainsFunc(c.have.local.slots, c.leaves)
+	lost := slices.ContainsFunc(have.slots, c.leaves) || slices.ContainsFunc(c.have.local.slots, c.leaves)
 	if !lost && c.want.learn == c.have.learn {
 		return r, false
 	}

@@ -12,13 +12,14 @@ import (
 	"github.com/kube-vmap/kube-vmap/nft"
 )
 
-// balancer names a chain that picks a backend: lb4-8, local-lb4-8, affinity4-8,
-// local-affinity4-8.
+// balancer names a chain that picks a backend: lb4-8, affinity4-8, local-lb4-8, or,
+// for external frontends, external-lb4-8 and external-local-affinity4-8.
 type balancer struct {
 	class    Class
 	ipv6     bool
-	local    bool // draws from local-backends instead of backends
-	affinity bool // looks for the client's binding first
+	local    bool  // draws from local-backends instead of backends
+	affinity bool  // looks for the client's binding first
+	route    route // what comes before that, for an external frontend
 }
 
 func (b balancer) String() string {
@@ -29,7 +30,7 @@ func (b balancer) String() string {
 	if b.local {
 		name = "local-" + name
 	}
-	return fmt.Sprintf("%s%s-%d", name, b.family().suffix, b.class)
+	return fmt.Sprintf("%s%s%s-%d", b.route, name, b.family().suffix, b.class)
 }
 
 func (b balancer) family() *family {
@@ -41,17 +42,22 @@ func (b balancer) family() *family {
 
 // parseBalancer reads a chain's name back.
 func parseBalancer(name string) (b balancer, ok bool) {
-	head, class, found := strings.Cut(strings.TrimPrefix(name, "local-"), "-")
+	rest := name
+	for _, r := range []route{viaLocal, viaCluster} { // the longer prefix first
+		if tail, found := strings.CutPrefix(rest, r.String()); found && b.route == internal {
+			b.route, rest = r, tail
+		}
+	}
+	plain := strings.TrimPrefix(rest, "local-")
+	head, class, found := strings.Cut(plain, "-")
 	n, err := strconv.ParseUint(class, 10, 32)
 	if !found || err != nil || n == 0 || n > uint64(MaxClass) || n&(n-1) != 0 {
 		return b, false
 	}
-	b = balancer{
-		class:    Class(n),
-		ipv6:     strings.HasSuffix(head, "6"),
-		local:    strings.HasPrefix(name, "local-"),
-		affinity: strings.HasPrefix(head, "affinity"),
-	}
+	b.class = Class(n)
+	b.ipv6 = strings.HasSuffix(head, "6")
+	b.local = plain != rest
+	b.affinity = strings.HasPrefix(head, "affinity")
 	return b, b.String() == name
 }
 
@@ -60,6 +66,7 @@ func parseBalancer(name string) (b balancer, ok bool) {
 type shape struct {
 	balancers map[balancer]struct{}
 	learn     map[uint32]struct{} // timeouts in seconds
+	firewall  bool                // some frontend has source ranges
 }
 
 func newShape() *shape {
@@ -67,18 +74,18 @@ func newShape() *shape {
 }
 
 func (s *shape) clone() *shape {
-	return &shape{balancers: maps.Clone(s.balancers), learn: maps.Clone(s.learn)}
+	return &shape{balancers: maps.Clone(s.balancers), learn: maps.Clone(s.learn), firewall: s.firewall}
 }
 
 func (s *shape) hasBalancer(b balancer) bool { _, ok := s.balancers[b]; return ok }
 
 func (s *shape) hasLearn(seconds uint32) bool { _, ok := s.learn[seconds]; return ok }
 
-// addBalancer adds the chain and the one it continues in.
+// addBalancer adds the chain and those it continues in.
 func (s *shape) addBalancer(b balancer) {
-	s.balancers[b] = struct{}{}
-	b.affinity = false
-	s.balancers[b] = struct{}{}
+	for more := true; more; b, more = b.next() {
+		s.balancers[b] = struct{}{}
+	}
 }
 
 // addLearn adds the chain that learns bindings with this timeout.
@@ -90,6 +97,8 @@ func (s *shape) addNamed(name string) {
 		s.addBalancer(b)
 	} else if seconds, ok := parseLearn(name); ok {
 		s.addLearn(seconds)
+	} else if name == chainFirewall {
+		s.firewall = true
 	}
 }
 
@@ -121,21 +130,44 @@ func (s *shape) chains(opts *Options) []*nft.Chain {
 
 func (b balancer) kind() string { b.class = 0; return b.String() }
 
-// chain builds the rules: with affinity, the client's binding and then the plain
-// chain; else the draws of a random slot, and slot 0 as the last resort.
-func (b balancer) chain() *nft.Chain {
-	f := b.family()
-	c := &nft.Chain{Name: b.String()}
-	if b.affinity {
-		plain := b
-		plain.affinity = false
-		binding := append([]nft.Field{f.saddr}, f.frontend()...)
-		c.Rules = []nft.Rule{
-			nft.NewRule(f.dnat("affinity"+f.suffix, binding...)),
-			nft.NewRule(nft.GotoChain(plain.String())),
-		}
-		return c
+// next is the chain that this one continues in: the route, then the binding, then
+// the draws.
+func (b balancer) next() (balancer, bool) {
+	switch {
+	case b.route != internal:
+		b.route = internal
+	case b.affinity:
+		b.affinity = false
+	default:
+		return b, false
 	}
+	return b, true
+}
+
+// chain builds the rules: what its name begins with, and then the next chain.
+func (b balancer) chain() *nft.Chain {
+	c := &nft.Chain{Name: b.String()}
+	f := b.family()
+	switch {
+	case b.route == viaCluster:
+		c.Rules = []nft.Rule{nft.NewRule(nft.JumpChain(chainMark))}
+	case b.route == viaLocal:
+		c.Rules = []nft.Rule{nft.NewRule(nft.JumpChain(chainExternalLocal + f.suffix))}
+	case b.affinity:
+		binding := append([]nft.Field{f.saddr}, f.frontend()...)
+		c.Rules = []nft.Rule{nft.NewRule(f.dnat("affinity"+f.suffix, binding...))}
+	default:
+		c.Rules = b.draws()
+	}
+	if next, more := b.next(); more {
+		c.Rules = append(c.Rules, nft.NewRule(nft.GotoChain(next.String())))
+	}
+	return c
+}
+
+// draws are the rules that draw a random slot, and slot 0 as the last resort.
+func (b balancer) draws() []nft.Rule {
+	f := b.family()
 	backends := "backends" + f.suffix
 	if b.local {
 		backends = "local-" + backends
@@ -143,11 +175,11 @@ func (b balancer) chain() *nft.Chain {
 	draw := func(mod Class) nft.Rule {
 		return nft.NewRule(f.dnat(backends, append(f.frontend(), nft.NumgenRandom(uint32(mod)))...))
 	}
+	var rules []nft.Rule
 	for range b.class.Draws() {
-		c.Rules = append(c.Rules, draw(b.class))
+		rules = append(rules, draw(b.class))
 	}
-	c.Rules = append(c.Rules, draw(1))
-	return c
+	return append(rules, draw(1))
 }
 
 // learn binds a client to the backend that its first packet went to. nft knows

@@ -7,9 +7,8 @@
 //
 // The table of one family (IPv4; the same again for IPv6 with suffix 6):
 //
-//	services4        frontend         : goto lb4-M | goto affinity4-M
+//	services4        frontend         : goto [external-[local-]]lb4-M | goto [external-[local-]]affinity4-M
 //	backends4        frontend . slot  : backend
-//	external4        frontend         : jump external-cluster | jump external-local4
 //	local-services4  frontend         : goto local-lb4-M | goto local-affinity4-M
 //	local-backends4  frontend . slot  : backend on this node
 //	blocked4         frontend         : drop | goto reject-new
@@ -24,4 +23,10 @@
 // So an endpoint that comes or goes is one element of a data map; no rule, chain
 // or verdict changes with it, which the kernel would have to validate the whole
 // table for.
+//
+// What is asked of a first packet decides what it costs, so each question is asked
+// of as few packets as possible: that a frontend is external stands in its verdict
+// (external-lb4-M marks for masquerade and goes on to lb4-M; external-local-lb4-M
+// applies policy Local first), the hooks of source ranges and of session affinity are
+// there while some Service has them, and what was translated is not asked again.
 package ruleset

@@ -14,15 +14,13 @@ import (
 // entry is what the kernel holds for one frontend: the elements with its key, in
 // compact form. The zero entry is a frontend that is not there.
 type entry struct {
-	comment string // of the verdict elements: the service port
+	comment string // of the verdict elements: the service port and, if it is external, the kind
 	pool    pool   // services, backends
 	local   pool   // local-services, local-backends
 	sources []netip.Prefix
 
 	lingering []model.Backend // of a UDP frontend: see FlowRule; not in the kernel
 
-	external route
-	kind     model.FrontendKind // comment of the external element
 	blocked  Blocked
 	firewall bool   // in firewalled
 	learn    uint32 // seconds; 0: no element in learn
@@ -32,6 +30,7 @@ type entry struct {
 type pool struct {
 	class    Class
 	affinity bool
+	route    route
 	slots    Slots
 }
 
@@ -39,10 +38,13 @@ type pool struct {
 type route uint8
 
 const (
-	internal route = iota // no element in external
-	viaCluster
-	viaLocal
+	internal   route = iota
+	viaCluster       // all external connections are masqueraded
+	viaLocal         // those from outside the cluster get the backends of this node only
 )
+
+// String is what the names of the route's chains begin with.
+func (r route) String() string { return [...]string{"", "external-", "external-local-"}[r] }
 
 // wantEntry is a frontend as an entry, but for the slots, which depend on what
 // the kernel has. nil is an entry that is not there.
@@ -51,7 +53,7 @@ func wantEntry(f *Frontend) entry {
 		return entry{}
 	}
 	e := entry{
-		comment:  comment(f.Name),
+		comment:  comment(f.Name, f.Kind),
 		pool:     pool{affinity: f.Affinity > 0},
 		blocked:  f.Blocked,
 		firewall: f.Sources != nil,
@@ -59,32 +61,46 @@ func wantEntry(f *Frontend) entry {
 		learn:    uint32(f.Affinity.Seconds()),
 	}
 	if f.Kind.IsExternal() {
-		e.kind, e.external = f.Kind, viaCluster
+		e.pool.route = viaCluster
 		if f.Policy == model.PolicyLocal {
-			e.external = viaLocal
+			e.pool.route = viaLocal
 			e.local.affinity = e.pool.affinity
 		}
 	}
 	return e
 }
 
-// comment names the service port on its elements. It fits into nft's limit: a
+// comment names the service port on its elements, and the kind of an external
+// frontend: "shop/web:http", "shop/web:http NodePort". It fits into nft's limit: a
 // longer name is cut and ends in a hash of the whole. Names from the API hold
 // no quotes or control characters; whatever else comes here is made harmless.
-func comment(name model.ServicePortName) string {
-	s := strings.Map(func(r rune) rune {
+func comment(name model.ServicePortName, kind model.FrontendKind) string {
+	suffix := ""
+	if kind.IsExternal() {
+		suffix = " " + kind.String()
+	}
+	return shorten(printable(name.String()), nft.MaxComment-len(suffix)) + suffix
+}
+
+// printable replaces what must not stand between quotes.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == '"' || r == '\\' || r == utf8.RuneError || r > '~' {
 			return '_'
 		}
 		return r
-	}, name.String())
-	if len(s) <= nft.MaxComment {
+	}, s)
+}
+
+// shorten cuts a text that is longer than most, which then ends in its hash.
+func shorten(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
 	h := fnv.New32a()
 	h.Write([]byte(s))
 	hash := fmt.Sprintf("~%08x", h.Sum32())
-	return s[:nft.MaxComment-len(hash)] + hash
+	return s[:most-len(hash)] + hash
 }
 
 // verdictElement is an element of one of the verdict maps, absent if its
@@ -97,10 +113,9 @@ type verdictElement struct {
 
 // verdicts are the entry's elements in the verdict maps of its family, always
 // the same maps in the same order.
-func (e *entry) verdicts(f *family, s *sets) [5]verdictElement {
-	return [5]verdictElement{
+func (e *entry) verdicts(f *family, s *sets) [4]verdictElement {
+	return [4]verdictElement{
 		{s.services, e.pool.verdict(f, false), e.comment},
-		{s.external, e.externalVerdict(f), e.kind.String()},
 		{s.localServices, e.local.verdict(f, true), e.comment},
 		{s.blocked, e.blockedVerdict(), e.comment},
 		{s.learn, e.learnVerdict(), e.comment},
@@ -115,17 +130,7 @@ func (p *pool) verdict(f *family, local bool) nft.Verdict {
 }
 
 func (p *pool) balancer(f *family, local bool) balancer {
-	return balancer{class: p.class, ipv6: f == ipv6, local: local, affinity: p.affinity}
-}
-
-func (e *entry) externalVerdict(f *family) nft.Verdict {
-	switch e.external {
-	case viaCluster:
-		return nft.JumpChain(chainExternal)
-	case viaLocal:
-		return nft.JumpChain(chainExternalLocal + f.suffix)
-	}
-	return nft.Verdict{}
+	return balancer{class: p.class, ipv6: f == ipv6, local: local, affinity: p.affinity, route: p.route}
 }
 
 func (e *entry) blockedVerdict() nft.Verdict {
@@ -184,5 +189,5 @@ func (e *entry) elements(k model.FrontendKey, s *sets) {
 
 func (e *entry) isZero() bool {
 	return e.pool.class == 0 && e.local.class == 0 && len(e.pool.slots)+len(e.local.slots) == 0 &&
-		e.external == internal && e.blocked == Unblocked && e.learn == 0 && !e.firewall && len(e.sources) == 0
+		e.blocked == Unblocked && e.learn == 0 && !e.firewall && len(e.sources) == 0
 }

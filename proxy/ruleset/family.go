@@ -72,7 +72,6 @@ func (f *family) backendOf(v *nft.Value) model.Backend {
 // sets are the sets and maps of one family.
 type sets struct {
 	services, backends           *nft.Set
-	external                     *nft.Set
 	localServices, localBackends *nft.Set
 	blocked                      *nft.Set
 	firewalled, allowedSources   *nft.Set
@@ -102,7 +101,6 @@ func newSets(f *family, opts *Options) *sets {
 	return &sets{
 		services:       &nft.Set{Name: "services" + f.suffix, Key: frontend, Verdicts: true, Counters: opts.Counters},
 		backends:       slots("backends"),
-		external:       verdicts("external"),
 		localServices:  verdicts("local-services"),
 		localBackends:  slots("local-backends"),
 		blocked:        verdicts("blocked"),
@@ -121,7 +119,7 @@ func newSets(f *family, opts *Options) *sets {
 // looks for first comes first.
 func (s *sets) all() []*nft.Set {
 	return []*nft.Set{
-		s.services, s.backends, s.external, s.localServices, s.localBackends, s.blocked,
+		s.services, s.backends, s.localServices, s.localBackends, s.blocked,
 		s.firewalled, s.allowedSources, s.affinity, s.learn, s.clusterIPs, s.hairpin,
 		s.serviceCIDRs, s.podCIDRs,
 	}

@@ -3,6 +3,7 @@ package ruleset
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kube-vmap/kube-vmap/proxy/model"
@@ -55,14 +56,22 @@ func (t *Tracker) List() []FrontendStatus {
 
 func (e *entry) status(k model.FrontendKey) FrontendStatus {
 	s := FrontendStatus{
-		Key: k, Service: e.comment, Kind: e.kind, Class: e.pool.class, Slots: e.pool.slots, Local: e.local.slots,
+		Key: k, Class: e.pool.class, Slots: e.pool.slots, Local: e.local.slots,
 		Blocked: e.blocked, Affinity: time.Duration(e.learn) * time.Second, Sources: len(e.sources),
 	}
-	switch e.external {
-	case internal:
-		s.Kind = model.ClusterIP
-	case viaLocal:
+	s.Service, s.Kind = parseComment(e.comment)
+	if e.pool.route == viaLocal {
 		s.Policy = model.PolicyLocal
 	}
 	return s
+}
+
+// parseComment reads the service port and the kind of frontend from a comment.
+func parseComment(s string) (service string, kind model.FrontendKind) {
+	for kind := model.ClusterIP + 1; kind <= model.LoadBalancerIP; kind++ {
+		if service, found := strings.CutSuffix(s, " "+kind.String()); found {
+			return service, kind
+		}
+	}
+	return s, model.ClusterIP
 }

@@ -23,7 +23,6 @@ const (
 	chainLearn          = "learn-affinity"
 	chainRejectNew      = "reject-new"
 	chainMark           = "mark-for-masquerade"
-	chainExternal       = "external-cluster"
 	chainExternalLocal  = "external-local"
 	chainMasquerading   = "masquerading"
 	chainNATPrerouting  = "nat-prerouting"
@@ -41,10 +40,12 @@ func skeleton(opts *Options, s *shape) (*nft.Table, map[*family]*sets) {
 	for _, f := range opts.families() {
 		b.sets(f)
 	}
-	b.baseChains(len(s.learn) > 0)
+	b.baseChains(s)
 	b.services()
-	b.external()
-	b.firewall()
+	b.externalLocal()
+	if s.firewall {
+		b.firewall()
+	}
 	b.unserved()
 	b.masquerading()
 	if len(s.learn) > 0 {
@@ -105,16 +106,19 @@ func lastAddr(p netip.Prefix) netip.Addr {
 
 // baseChains hook the table into the packet path. Only the first packet of a
 // connection meets NAT chains; the others see all packets and let those of known
-// connections go at once.
-func (b *builder) baseChains(learn bool) {
+// connections go at once. Those that few clusters need are made on demand: each
+// costs every packet some nanoseconds.
+func (b *builder) baseChains(s *shape) {
 	newConnection := func(to string) nft.Rule {
 		return nft.NewRule(nft.CtStateNew(), nft.JumpChain(to))
 	}
-	b.base("firewall-prerouting", nft.FilterChain, nft.Prerouting, firewallPriority, newConnection(chainFirewall))
-	b.base("firewall-output", nft.FilterChain, nft.Output, firewallPriority, newConnection(chainFirewall))
+	if s.firewall {
+		b.base("firewall-prerouting", nft.FilterChain, nft.Prerouting, firewallPriority, newConnection(chainFirewall))
+		b.base("firewall-output", nft.FilterChain, nft.Output, firewallPriority, newConnection(chainFirewall))
+	}
 	b.base(chainNATPrerouting, nft.NATChain, nft.Prerouting, dnatPriority, nft.NewRule(nft.JumpChain(chainServices)))
 	b.base(chainNATOutput, nft.NATChain, nft.Output, dnatPriority, nft.NewRule(nft.JumpChain(chainServices)))
-	if learn {
+	if len(s.learn) > 0 {
 		rule := nft.NewRule(nft.CtStateNew(), nft.CtStatusDNAT(), nft.JumpChain(chainLearn))
 		b.base("learn-prerouting", nft.FilterChain, nft.Prerouting, learnPriority, rule)
 		b.base("learn-output", nft.FilterChain, nft.Output, learnPriority, rule)
@@ -135,14 +139,15 @@ func (b *builder) services() {
 			rules = append(rules, r)
 		}
 		lookup := nft.NewRule(nft.Vmap("services"+f.suffix, f.frontend()...))
-		rules = append(rules, nft.NewRule(nft.Vmap("external"+f.suffix, f.frontend()...)), lookup, lookup)
+		rules = append(rules, lookup, lookup)
 	}
 	b.chain(chainServices, rules...)
 	b.chain(chainMark, nft.NewRule(nft.SetMark(b.opts.MasqueradeMark)))
 }
 
 // masqueradeClusterIPs marks connections to cluster IPs that do not come from
-// this node's pods, if pods can be told.
+// this node's pods, if pods can be told. That comes first: it is the cheaper
+// question, and most connections on a node are its pods'.
 func (b *builder) masqueradeClusterIPs(f *family) (nft.Rule, bool) {
 	toClusterIP := nft.In("cluster-ips"+f.suffix, f.daddr)
 	if b.opts.MasqueradeAll {
@@ -151,7 +156,7 @@ func (b *builder) masqueradeClusterIPs(f *family) (nft.Rule, bool) {
 	if !b.tellsPods(f) {
 		return nft.Rule{}, false
 	}
-	return nft.NewRule(toClusterIP, b.fromPod(f, false), nft.JumpChain(chainMark)), true
+	return nft.NewRule(b.fromPod(f, false), toClusterIP, nft.JumpChain(chainMark)), true
 }
 
 // tellsPods reports whether packets of this node's pods can be told from others.
@@ -178,11 +183,10 @@ func (b *builder) fromPod(f *family, yes bool) nft.Statement {
 	return nft.NotIifname(b.opts.PodInterface)
 }
 
-// external prepares connections that come in by an external frontend. For policy
-// Local, pods take the short circuit to all backends, and so does this node,
+// externalLocal decides about connections by an external frontend of policy
+// Local: pods take the short circuit to all backends, and so does this node,
 // masqueraded; everyone else gets the local ones or is dropped in `unserved`.
-func (b *builder) external() {
-	b.chain(chainExternal, nft.NewRule(nft.GotoChain(chainMark)))
+func (b *builder) externalLocal() {
 	for _, f := range b.opts.families() {
 		var rules []nft.Rule
 		if b.tellsPods(f) {
@@ -211,10 +215,11 @@ func (b *builder) firewall() {
 
 // unserved handles new connections whose destination was not translated: to
 // frontends without backends, to unused ports of cluster IPs, and to cluster IPs
-// that nobody has.
+// that nobody has. Translated connections, of which there are most, need not be
+// looked for in the maps.
 func (b *builder) unserved() {
 	b.chain(chainRejectNew, nft.NewRule(nft.Reject()))
-	var rules []nft.Rule
+	rules := []nft.Rule{nft.NewRule(nft.CtStatusDNAT(), nft.Verdict{Kind: nft.Return})}
 	for _, f := range b.opts.families() {
 		rules = append(rules,
 			nft.NewRule(nft.Vmap("blocked"+f.suffix, f.frontend()...)),

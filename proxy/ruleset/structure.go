@@ -33,6 +33,7 @@ func (pl *planner) shapeFor(changes []change) *shape {
 		pool, local := w.pool.balancer(f, false), w.local.balancer(f, true)
 		need(pool.class > 0 && !s.hasBalancer(pool), func() { s.addBalancer(pool) })
 		need(local.class > 0 && !s.hasBalancer(local), func() { s.addBalancer(local) })
+		need(w.firewall && !s.firewall, func() { s.firewall = true })
 		need(w.learn > 0 && !s.hasLearn(w.learn), func() { s.addLearn(w.learn) })
 	}
 	return s

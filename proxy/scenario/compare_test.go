@@ -83,16 +83,17 @@ func sameChain(a, b *nft.Chain) bool {
 // what leads to it it may be there or not.
 func onDemand(chain string) bool {
 	_, _, balancer := cutClass(chain)
-	return balancer || strings.HasPrefix(chain, "learn-")
+	return balancer || strings.HasPrefix(chain, "learn-") || strings.HasPrefix(chain, "firewall")
 }
 
-// cutClass splits the name of a balancer, such as local-lb4-8, before the class.
+// cutClass splits the name of a balancer, such as external-local-lb4-8, before the class.
 func cutClass(chain string) (kind string, class int, ok bool) {
 	at := strings.LastIndexByte(chain, '-')
 	if at < 0 {
 		return "", 0, false
 	}
-	switch kind = chain[:at]; strings.TrimPrefix(kind, "local-") {
+	kind = chain[:at]
+	switch strings.TrimPrefix(strings.TrimPrefix(kind, "external-"), "local-") {
 	case "lb4", "lb6", "affinity4", "affinity6":
 		class, err := strconv.Atoi(chain[at+1:])
 		return kind, class, err == nil

@@ -168,7 +168,7 @@ func (t *table) answer(p oracle.Packet) (oracle.Verdict, []model.Backend) {
 		}
 	}
 	services, backends := "services", "backends"
-	if external, ok := find("external"); ok && external.Verdict.Chain == "external-local"+suffix && !t.isPod(p, suffix) && p.Interface != "" {
+	if e, ok := find("services"); ok && strings.HasPrefix(e.Verdict.Chain, "external-local-") && !t.isPod(p, suffix) && p.Interface != "" {
 		services, backends = "local-services", "local-backends"
 	}
 	if _, ok := find(services); ok {

@@ -133,7 +133,7 @@ func cutClass(chain string) (kind string, class uint32, ok bool) {
 // onDemand reports whether a chain is made when it is needed and then stays.
 func onDemand(chain string) bool {
 	_, _, numbered := cutClass(chain)
-	return numbered || strings.HasPrefix(chain, "learn-")
+	return numbered || strings.HasPrefix(chain, "learn-") || strings.HasPrefix(chain, "firewall")
 }
 
 func compareChains(have, want *nft.Table) []string {
