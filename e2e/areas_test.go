@@ -20,9 +20,11 @@ type area struct {
 var _ = ReportAfterSuite("areas", func(report Report) {
 	areas := areasOf(report)
 	writeAreas(os.Stdout, areas)
-	if failed {
-		dir, err := artifacts()
-		fmt.Println("What explains the failures:", dir, err)
+	if !failed {
+		return
+	}
+	if dir, err := artifacts(); err == nil {
+		fmt.Println("What explains the failures is in", dir)
 	}
 })
 

@@ -17,6 +17,7 @@ import (
 var _ = Describe("UDP conntrack clean-up", Label("conntrack"), func() {
 	w := newWorld("conntrack")
 	serving := []cluster.Port{{Protocol: testnet.UDP, Number: 8080}}
+	often := testnet.HoldOptions{Protocol: testnet.UDP, Interval: 50 * time.Millisecond, Timeout: 500 * time.Millisecond}
 
 	run := func(ctx context.Context, name, node string) pod {
 		return w.pod(ctx, "dns", cluster.PodSpec{Name: name, Node: node, Ports: serving})
@@ -32,7 +33,7 @@ var _ = Describe("UDP conntrack clean-up", Label("conntrack"), func() {
 		service := dns(ctx)
 		expect(ctx, everywhere(), testnet.UDP, nodePorts(service, nodeA), answeredBy("dns-1"))
 		expect(ctx, inside(), testnet.UDP, clusterIPs(service), answeredBy("dns-1"))
-		flows := append(holdAll(ctx, inside(), clusterIPs(service)), holdAll(ctx, from(client), nodePorts(service, nodeA))...)
+		flows := append(hold(ctx, inside(), clusterIPs(service), often), hold(ctx, from(client), nodePorts(service, nodeA), often)...)
 		run(ctx, "dns-2", nodeB)
 		expect(ctx, inside(), testnet.UDP, clusterIPs(service), answeredBy("dns-1", "dns-2"))
 		must(first.Remove(ctx))
@@ -45,7 +46,7 @@ var _ = Describe("UDP conntrack clean-up", Label("conntrack"), func() {
 		run(ctx, "dns-1", nodeA)
 		to := clusterIPs(dns(ctx))
 		expect(ctx, inside(), testnet.UDP, to, answeredBy("dns-1"))
-		flows := holdAll(ctx, inside(), to)
+		flows := hold(ctx, inside(), to, often)
 		second := run(ctx, "dns-2", nodeB)
 		expect(ctx, inside(), testnet.UDP, to, answeredBy("dns-1", "dns-2"))
 		must(second.Remove(ctx))
@@ -70,26 +71,3 @@ var _ = Describe("UDP conntrack clean-up", Label("conntrack"), func() {
 		}).WithContext(ctx).Should(Equal("dns-1"))
 	})
 })
-
-// holdAll holds a UDP conversation from each source with each destination until
-// the spec ends.
-func holdAll(ctx context.Context, sources []prober, to []netip.AddrPort) (flows []*testnet.Hold) {
-	GinkgoHelper()
-	ctx, cancel := context.WithCancel(ctx)
-	for _, host := range sources {
-		for _, dst := range to {
-			flow, err := onHost(host).Hold(ctx, testnet.HoldOptions{
-				Protocol: testnet.UDP, Dst: dst, Interval: 50 * time.Millisecond, Timeout: 500 * time.Millisecond,
-			})
-			Expect(err).NotTo(HaveOccurred())
-			flows = append(flows, flow)
-		}
-	}
-	DeferCleanup(func() {
-		cancel()
-		for _, flow := range flows {
-			flow.Wait()
-		}
-	})
-	return flows
-}

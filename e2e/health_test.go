@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kube-vmap/kube-vmap/proxy/testnet"
 )
@@ -111,6 +112,28 @@ var _ = Describe("Probes of the agent", Label("healthz"), func() {
 		Eventually(asking(ctx, client, healthz(nodeA, "/healthz"))).WithContext(ctx).Should(Equal(503))
 		Expect(asking(ctx, client, healthz(nodeA, "/livez"))()).To(Equal(200))
 		Expect(asking(ctx, client, healthz(nodeB, "/healthz"))()).To(Equal(200))
+	})
+
+	It("send load balancers away from a node that is being deleted", Label(better), func(ctx SpecContext) {
+		addNode(ctx, "node-c", &corev1.Node{})
+		runAgent(ctx, nodeB, agent.With("--node-name=node-c"))
+		Eventually(asking(ctx, client, healthz(nodeB, "/healthz"))).WithContext(ctx).Should(Equal(200))
+		must(api().CoreV1().Nodes().Delete(ctx, "node-c", metav1.DeleteOptions{}))
+		Eventually(asking(ctx, client, healthz(nodeB, "/healthz"))).WithContext(ctx).Should(Equal(503))
+		Expect(asking(ctx, client, healthz(nodeB, "/livez"))()).To(Equal(200))
+	})
+
+	It("are answered once their address is free, and the wait is told on the node", Label(better, "events"), func(ctx SpecContext) {
+		node := ours("agents to restart").Node(nodeB)
+		must(node.StopAgent())
+		taken, err := node.Host.Serve(testnet.TCP, 10256)
+		must(err)
+		DeferCleanup(func() { must(taken.Close()) })
+		must(node.Launch(ctx, agent))
+		Eventually(eventsOn(ctx, metav1.NamespaceDefault, "Node", nodeB)).WithContext(ctx).
+			Should(ContainElement(And(HavePrefix("Warning FailedToListen "), ContainSubstring("10256"))))
+		must(taken.Close())
+		Eventually(asking(ctx, client, healthz(nodeB, "/healthz"))).WithContext(ctx).Should(Equal(200))
 	})
 
 	It("are good again when the taint goes", func(ctx SpecContext) {

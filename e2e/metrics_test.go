@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kube-vmap/kube-vmap/e2e/cluster"
 	"github.com/kube-vmap/kube-vmap/proxy/testnet"
 )
 
@@ -55,6 +57,31 @@ var _ = Describe("Metrics", Label("metrics"), func() {
 		Expect(a.body).To(Equal("nftables"))
 		_, err = get(ctx, client, "http://"+at(nodeHost(nodeA).Addrs()[:1], 10249)[0].String()+"/metrics")
 		Expect(err).To(HaveOccurred())
+	})
+
+	It("are complete", Label(better), func(ctx SpecContext) {
+		for _, name := range []string{
+			"kubeproxy_sync_proxy_rules_last_timestamp_seconds", "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+			"kubeproxy_sync_proxy_rules_service_changes_pending", "kubeproxy_sync_proxy_rules_endpoint_changes_pending",
+			"kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
+			"kube_vmap_sync_phase_duration_seconds_count", "kube_vmap_transaction_operations_count", "kube_vmap_transactions_total",
+			"kube_vmap_elements", "kube_vmap_repairs_total", "kube_vmap_conntrack_deleted_total", "kube_vmap_build_info",
+		} {
+			_, err := metric(ctx, hostA, name, "")()
+			Expect(err).NotTo(HaveOccurred())
+		}
+	})
+
+	It("stand beside the configuration, and a profile for who asked for it", Label(better), func(ctx SpecContext) {
+		runAgent(ctx, nodeB, agent.With("--profiling"))
+		a, err := get(ctx, hostB, operator+"/configz")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(a.status).To(Equal(200))
+		Expect(json.Valid([]byte(a.body))).To(BeTrue(), a.body)
+		Expect(a.body).To(ContainSubstring(cluster.PodCIDRs()[0].String()))
+		Expect(asking(ctx, hostB, operator+"/debug/pprof/")()).To(Equal(200))
+		Expect(asking(ctx, hostA, operator+"/debug/pprof/")()).To(Equal(404))
+		Expect(asking(ctx, hostA, operator+"/healthz")()).To(Equal(200))
 	})
 
 	It("count changes and syncs under kube-proxy's names", func(ctx SpecContext) {

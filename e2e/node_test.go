@@ -81,3 +81,26 @@ func setAddresses(ctx context.Context, name string, addresses ...string) {
 	})
 	DeferCleanup(func(ctx SpecContext) { update(ctx, func(n *corev1.Node) { n.Status.Addresses = before }) })
 }
+
+// addNode adds a Node that no machine stands behind, until the spec ends. A
+// finalizer keeps it while it is deleted.
+func addNode(ctx context.Context, name string, node *corev1.Node) {
+	GinkgoHelper()
+	nodes := ours("nodes to change").Client().CoreV1().Nodes()
+	const finalizer = "kube-vmap.io/e2e"
+	node.Name, node.Finalizers = name, []string{finalizer}
+	_, err := nodes.Create(ctx, node, metav1.CreateOptions{})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func(ctx SpecContext) {
+		must(nodes.Delete(ctx, name, metav1.DeleteOptions{}))
+		must(retry.RetryOnConflict(retry.DefaultRetry, func() error {
+			node, err := nodes.Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			node.Finalizers = nil
+			_, err = nodes.Update(ctx, node, metav1.UpdateOptions{})
+			return err
+		}))
+	})
+}

@@ -54,10 +54,12 @@ func (o outcome) withOwnSource() outcome { o.source = ownSource; return o }
 // masqueraded expects that servers see another address.
 func (o outcome) masqueraded() outcome { o.source = masqueraded; return o }
 
-// refused is a TCP reset or an ICMP port unreachable, silent no answer at all.
+// refused is a TCP reset or an ICMP port unreachable, unreachable any other ICMP
+// error, silent no answer at all.
 var (
-	refused = outcome{kind: testnet.Refused}
-	silent  = outcome{kind: testnet.Silent}
+	refused     = outcome{kind: testnet.Refused}
+	unreachable = outcome{kind: testnet.Unreachable}
+	silent      = outcome{kind: testnet.Silent}
 )
 
 // probes is how many are made: enough that one of the servers is missed, or one

@@ -21,10 +21,7 @@ var checked = map[string]int{}
 
 // No agent may ever be told that something is forbidden, whatever happens.
 var _ = AfterEach(func() {
-	if lab == nil {
-		return
-	}
-	for _, node := range lab.Nodes() {
+	for _, node := range labNodes() {
 		for _, line := range newLines(node) {
 			Expect(strings.ToLower(line)).NotTo(ContainSubstring("forbidden"), node.Name)
 		}

@@ -30,6 +30,12 @@ var _ = Describe("Source ranges", Label("sourceranges"), func() {
 		expect(ctx, pods(), testnet.TCP, at(addrs, 80), silent)
 	})
 
+	It("admit a node's own processes if they name the node", func(ctx SpecContext) {
+		_, addrs := balancer(ctx, nodeRanges(nodeA)...)
+		expect(ctx, from(hostA), testnet.TCP, at(addrs, 80), answeredBy("web-1"))
+		expect(ctx, from(hostB, podA, podB), testnet.TCP, at(addrs, 80), silent)
+	})
+
 	It("do not bind node ports and the cluster IP", func(ctx SpecContext) {
 		service, addrs := balancer(ctx, "192.0.2.77/32", "2001:db8:2::77/128")
 		expect(ctx, everywhere(), testnet.TCP, nodePorts(service, nodeA, nodeB), answeredBy("web-1"))
@@ -54,3 +60,12 @@ var _ = Describe("Source ranges", Label("sourceranges"), func() {
 		expect(ctx, everywhere(), testnet.TCP, at(addrs, 80), answeredBy("web-1"))
 	})
 })
+
+// nodeRanges are the addresses of a node as source ranges.
+func nodeRanges(node string) (ranges []string) {
+	GinkgoHelper()
+	for _, addr := range nodeHost(node).Addrs() {
+		ranges = append(ranges, netip.PrefixFrom(addr, addr.BitLen()).String())
+	}
+	return ranges
+}

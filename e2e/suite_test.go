@@ -171,21 +171,29 @@ func runAgent(ctx context.Context, name string, other *cluster.Agent) {
 	must(node.StartAgent(ctx, other))
 }
 
-// No agent may end by itself. One that did is started again, for the other specs.
-var _ = AfterEach(func(ctx SpecContext) {
-	if lab == nil {
-		return
-	}
-	for _, node := range lab.Nodes() {
-		if node.Agent() == nil {
-			continue // the spec stopped it, and starts it when it ends
-		}
-		select {
-		case <-node.Agent().Done():
+// Each spec finds agents that run, whatever the spec before has left.
+var _ = BeforeEach(func(ctx SpecContext) {
+	for _, node := range labNodes() {
+		if node.Agent() == nil || node.Agent().Ended() {
 			must(node.StopAgent())
 			must(node.StartAgent(ctx, agent))
-			Fail("the agent of " + node.Name + " has ended by itself: see its log")
-		default:
 		}
 	}
 })
+
+// No agent may end by itself.
+var _ = AfterEach(func() {
+	for _, node := range labNodes() {
+		if node.Agent() != nil && node.Agent().Ended() {
+			Fail("the agent of " + node.Name + " has ended by itself: see its log")
+		}
+	}
+})
+
+// labNodes are the nodes of the suite's own cluster.
+func labNodes() []*cluster.Node {
+	if lab == nil {
+		return nil
+	}
+	return lab.Nodes()
+}

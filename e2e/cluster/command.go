@@ -55,14 +55,18 @@ func (n *Node) podCommand(ctx context.Context, agent *Agent, binary string) (*ex
 	return cmd, nil
 }
 
-// serviceAccountFiles writes what a kubelet puts into each pod.
+// serviceAccountFiles writes what a kubelet puts into each pod. What was written
+// is kept, as for a container that starts again: that needs no API server.
 func (c *Cluster) serviceAccountFiles(ctx context.Context, agent *Agent) (string, error) {
+	dir := filepath.Join(c.dir, agent.Namespace+"-"+agent.ServiceAccount)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
 	token, err := c.ControlPlane.TokenFor(ctx, agent.Namespace, agent.ServiceAccount)
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(c.dir, agent.Namespace+"-"+agent.ServiceAccount)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", fmt.Errorf("write service account files: %w", err)
 	}
 	for name, text := range map[string][]byte{
