@@ -21,7 +21,7 @@ type Element struct {
 	Comment string        // at most MaxComment bytes, without quotes or control characters
 	Timeout time.Duration // of learned elements; 0: the element stays
 	Expires time.Duration // time left of Timeout; when written, 0: all of it
-	Packets uint64        // the element's counter, where the set counts
+	Packets uint64        // the element's counter, where the set counts; when written, what it begins with
 	Bytes   uint64
 }
 

@@ -163,6 +163,30 @@ func (tx *Transaction) ReplaceElement(s *Set, e Element) {
 	tx.AddElements(s, e)
 }
 
+// Recounted are the elements that the kernel will count from zero although it may
+// have counted for their keys before: in sets with counters those that are
+// replaced, and all if the table is. Give them the counts that they had.
+func (tx *Transaction) Recounted() iter.Seq2[*Set, *Element] {
+	return func(yield func(*Set, *Element) bool) {
+		for i := range tx.elements {
+			ch := &tx.elements[i]
+			if !ch.set.Counters || !tx.replaceTable && len(ch.deletesFirst) == 0 {
+				continue
+			}
+			replaced := make(map[Value]struct{}, len(ch.deletesFirst))
+			for j := range ch.deletesFirst {
+				replaced[ch.deletesFirst[j].Key] = struct{}{}
+			}
+			for j := range ch.adds {
+				_, isReplaced := replaced[ch.adds[j].Key]
+				if (isReplaced || tx.replaceTable) && !yield(ch.set, &ch.adds[j]) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func (tx *Transaction) change(s *Set) *setChange {
 	for i := range tx.elements {
 		if tx.elements[i].set == s {

@@ -24,7 +24,8 @@ type Config struct {
 	NodePortAddresses NodePortAddresses
 	ExternalIPs       ruleset.ExternalIPs // which of spec.externalIPs are served; the zero value: all
 
-	AffinitySize uint32 // most session-affinity bindings per family
+	AffinitySize uint32           // most session-affinity bindings per family
+	Counters     ruleset.Counters // what the table counts; a change replaces the table, in one transaction
 
 	// Own makes the table this process's own: others can't change it, and it stays
 	// when the process ends (kernel 6.9).
@@ -65,6 +66,7 @@ func DefaultConfig() Config {
 		DetectLocal: DetectClusterCIDR, MasqueradeMark: o.MasqueradeMark,
 		NodePortAddresses: NodePortAddresses{Primary: true},
 		AffinitySize:      o.AffinitySize,
+		Counters:          o.Counters,
 		Coalesce:          DefaultCoalesce,
 	}
 }
@@ -74,7 +76,7 @@ func (c *Config) options(w *cluster) ruleset.Options {
 	o := ruleset.Options{
 		Table: c.Table, IPv4: c.IPv4, IPv6: c.IPv6,
 		MasqueradeMark: c.MasqueradeMark, MasqueradeAll: c.MasqueradeAll,
-		ServiceCIDRs: w.serviceCIDRs, AffinitySize: c.AffinitySize,
+		ServiceCIDRs: w.serviceCIDRs, AffinitySize: c.AffinitySize, Counters: c.Counters,
 		Owned: c.Own, Persist: c.Own,
 	}
 	switch c.DetectLocal {

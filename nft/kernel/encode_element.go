@@ -26,10 +26,24 @@ func (b *buffer) elementAdd(s *nft.Set, e *nft.Element) {
 		}
 	}
 	b.elementUserdata(e.Comment, isTree(s) && !bounded)
+	if s.Counters && e.Packets > 0 {
+		b.elementCounter(e)
+	}
 	b.close(at)
 	if isTree(s) && bounded {
 		b.elementEnd(&end, s.Key.Size())
 	}
+}
+
+// elementCounter makes the element's counter begin where another one ended.
+func (b *buffer) elementCounter(e *nft.Element) {
+	expression := b.open(unix.NFTA_SET_ELEM_EXPR)
+	b.string(unix.NFTA_EXPR_NAME, "counter")
+	data := b.open(unix.NFTA_EXPR_DATA)
+	b.uint64(unix.NFTA_COUNTER_BYTES, e.Bytes)
+	b.uint64(unix.NFTA_COUNTER_PACKETS, e.Packets)
+	b.close(data)
+	b.close(expression)
 }
 
 // elementDelete appends an element of s as DELSETELEM takes it: the key alone.

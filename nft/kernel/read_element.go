@@ -38,6 +38,21 @@ type bound struct {
 	end     bool
 }
 
+// readList reads the elements of one message.
+func (r *elementReader) readList(attributes []byte) error {
+	for typ, list := range attrs(attributes) {
+		if typ != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+			continue
+		}
+		for _, element := range attrs(list) {
+			if err := r.read(element); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // read parses one element and visits it. The two elements of an interval come in
 // no order: those of such a set are kept until all are read.
 func (r *elementReader) read(b []byte) error {

@@ -40,27 +40,21 @@ func (c *Conn) readElements(table string, set *nft.Set, generation uint32, visit
 		generation = anyGeneration
 	}
 	r := newElementReader(set, visit)
+	if err := c.dumpElements(table, set, generation, r); err != nil {
+		return err
+	}
+	return r.finish()
+}
+
+// dumpElements gives all elements of a set to the reader.
+func (c *Conn) dumpElements(table string, set *nft.Set, generation uint32, r *elementReader) error {
 	request := func(b *buffer) {
 		b.string(unix.NFTA_SET_ELEM_LIST_TABLE, table)
 		b.string(unix.NFTA_SET_ELEM_LIST_SET, set.Name)
 	}
-	err := c.dump(unix.NFT_MSG_GETSETELEM, generation, request, func(_ uint16, attributes []byte) error {
-		for typ, list := range attrs(attributes) {
-			if typ != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-				continue
-			}
-			for _, element := range attrs(list) {
-				if err := r.read(element); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+	return c.dump(unix.NFT_MSG_GETSETELEM, generation, request, func(_ uint16, attributes []byte) error {
+		return r.readList(attributes)
 	})
-	if err != nil {
-		return err
-	}
-	return r.finish()
 }
 
 // readSets appends the definitions of the table's sets.

@@ -92,14 +92,18 @@ func newSets(f *family, opts *Options) *sets {
 	verdicts := func(name string) *nft.Set {
 		return &nft.Set{Name: name + f.suffix, Key: frontend, Verdicts: true}
 	}
+	// Each first packet to a frontend meets its element of services, also if that
+	// leads on to local-services: to count there too would count twice.
+	services := verdicts("services")
+	services.Counters = opts.Counters >= CountServices
 	slots := func(name string) *nft.Set {
-		return &nft.Set{Name: name + f.suffix, Key: slot, Data: backend, LoadTypeof: slotTypeof}
+		return &nft.Set{Name: name + f.suffix, Key: slot, Data: backend, LoadTypeof: slotTypeof, Counters: opts.Counters >= CountEndpoints}
 	}
 	prefixes := func(name string) *nft.Set {
 		return &nft.Set{Name: name + f.suffix, Key: nft.Types{a}, Interval: true}
 	}
 	return &sets{
-		services:       &nft.Set{Name: "services" + f.suffix, Key: frontend, Verdicts: true, Counters: opts.Counters},
+		services:       services,
 		backends:       slots("backends"),
 		localServices:  verdicts("local-services"),
 		localBackends:  slots("local-backends"),

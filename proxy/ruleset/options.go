@@ -12,6 +12,7 @@ type Options struct {
 	IPv4, IPv6 bool   // the families that the host has
 
 	MasqueradeMark uint32 // the bit of the packet mark that means "masquerade"
+	FormerMark     uint32 // one that still means it, while it is given up; 0: none
 	MasqueradeAll  bool   // masquerade all traffic to cluster IPs
 
 	DetectLocal  DetectLocal
@@ -21,7 +22,7 @@ type Options struct {
 	ServiceCIDRs []netip.Prefix // new connections to their unallocated addresses are dropped
 
 	AffinitySize uint32 // most session-affinity bindings per family
-	Counters     bool   // count new connections per frontend
+	Counters     Counters
 	Owned        bool   // table flag owner: others can't change the table (kernel 5.12)
 	Persist      bool   // table flag persist: an owned table outlives its owner (kernel 6.9)
 }
@@ -44,13 +45,14 @@ const (
 	DefaultTable          = "kube-vmap"
 	DefaultMasqueradeMark = 1 << 14
 	DefaultAffinitySize   = 1 << 20
+	DefaultCounters       = CountServices
 )
 
 // DefaultOptions are the options of both families without a way to tell pods.
 func DefaultOptions() Options {
 	return Options{
 		Table: DefaultTable, IPv4: true, IPv6: true,
-		MasqueradeMark: DefaultMasqueradeMark, AffinitySize: DefaultAffinitySize,
+		MasqueradeMark: DefaultMasqueradeMark, AffinitySize: DefaultAffinitySize, Counters: DefaultCounters,
 	}
 }
 

@@ -39,12 +39,15 @@ var (
 	slotNumber = regexp.MustCompile(`^(.* \. )(?:0x0*)?([0-9a-f]+)( : .* \. [0-9]+)$`)
 )
 
+// counted is what an element has counted: packets of the test, on one side.
+var counted = regexp.MustCompile(`counter packets \d+ bytes \d+`)
+
 // elementsBegin begins the elements of a set.
 const elementsBegin = "elements = { "
 
 // listingLines makes two listings of a table comparable: a line per element,
 // without what is known to differ, namely the slot maps' heads and the spelling
-// of slots, learned bindings, and rules that nft can list but not load.
+// of slots, counts, learned bindings, and rules that nft can list but not load.
 func listingLines(listing string, table *nft.Table) []string {
 	unloadable := unloadableRules(table)
 	var lines []string
@@ -88,7 +91,8 @@ func setName(line string) (string, bool) {
 func splitElements(line string) []string {
 	var list []string
 	for _, e := range strings.Split(strings.TrimSuffix(line, ","), ", ") {
-		list = append(list, slotNumber.ReplaceAllString(strings.TrimSpace(e), "$1$2$3"))
+		e = counted.ReplaceAllString(strings.TrimSpace(e), "counter")
+		list = append(list, slotNumber.ReplaceAllString(e, "$1$2$3"))
 	}
 	return list
 }
