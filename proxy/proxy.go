@@ -46,6 +46,7 @@ type loop struct {
 	synced     bool   // the table was complete once
 	generation uint32 // of the ruleset when it was last read or written
 	monitor    *kernel.Monitor
+	mending    bool              // the table was read, and was not as it should be
 	suspicious bool              // another process may have changed the table
 	intruder   kernel.Generation // who committed to the table, until it is repaired
 
@@ -232,6 +233,7 @@ func (p *Proxy) step() {
 	case p.suspicious && report.transactions > 0:
 		p.repaired(report)
 	}
+	p.recoverFlows()
 	p.trust()
 	report.log(p.log)
 }

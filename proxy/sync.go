@@ -110,6 +110,7 @@ func (p *Proxy) desire(name model.ServiceName) ruleset.Desired {
 // commit sends the plan's transactions, and hands on what has to follow.
 func (p *Proxy) commit(r *report, plan *ruleset.Plan) error {
 	p.amendFlows(plan.Flows)
+	p.mending = p.mending || r.read > 0 && !plan.IsEmpty()
 	for _, tx := range plan.Transactions {
 		start := time.Now()
 		result, err := p.send(tx)

@@ -42,6 +42,7 @@ type Cleaner struct {
 
 	mu       sync.Mutex // between those who ask and Run
 	requests requests
+	recovery *recovery // nil: none is asked for
 }
 
 // flowTable is what a Cleaner needs of the kernel; *ctnetlink is it. One goroutine
@@ -74,6 +75,10 @@ func New(o Options) *Cleaner {
 func (c *Cleaner) Clean(frontends []Frontend) {
 	now := time.Now()
 	c.change(frontends, func(f *Frontend) { c.requests.add(f, now) })
+	c.wake()
+}
+
+func (c *Cleaner) wake() {
 	select {
 	case c.poke <- struct{}{}:
 	default:
@@ -125,51 +130,95 @@ func (c *Cleaner) step() (wait time.Duration, more bool) {
 	if wait = c.pace.earliest.Sub(begin); wait > 0 {
 		return wait, true
 	}
-	if b := c.take(begin); b != nil {
-		deleted, err := c.pass(b)
-		c.report(begin, b, deleted, err)
+	if w := c.take(begin); !w.isEmpty() {
+		deleted, err := c.pass(&w)
+		c.report(begin, &w, deleted, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	due, more := c.requests.next()
+	if r := c.recovery; r != nil && (!more || r.due.Before(due)) {
+		due, more = r.due, true
+	}
 	if due.Before(c.pace.earliest) {
 		due = c.pace.earliest
 	}
 	return time.Until(due), more
 }
 
-func (c *Cleaner) take(now time.Time) batch {
+// work is what one pass does.
+type work struct {
+	batch    batch
+	recovery *recovery // nil: none
+}
+
+func (w *work) isEmpty() bool { return w.batch == nil && w.recovery == nil }
+
+func (c *Cleaner) take(now time.Time) work {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.requests.take(now)
+	w := work{batch: c.requests.take(now)}
+	if r := c.recovery; r != nil && !r.due.After(now) {
+		w.recovery = r
+	}
+	return w
 }
 
 // report takes the result of a pass into account.
-func (c *Cleaner) report(begin time.Time, b batch, deleted int, err error) {
+func (c *Cleaner) report(begin time.Time, w *work, deleted int, err error) {
 	end := time.Now()
 	if deleted > 0 && c.OnDeleted != nil {
 		c.OnDeleted(deleted)
 	}
 	if err != nil {
 		c.pace.failed(end)
-		c.Log.Error(err, "conntrack flows of removed backends may be left, will retry",
-			"frontends", len(b), "deleted", deleted, "after", c.pace.backoff.String())
+		c.Log.Error(err, "conntrack flows that lead nowhere may be left, will retry",
+			"frontends", w.frontends(), "deleted", deleted, "after", c.pace.backoff.String())
 		return
 	}
 	c.pace.succeeded(begin, end)
 	c.mu.Lock()
-	c.requests.done(b, end)
+	c.done(w, end)
 	c.mu.Unlock()
-	c.Log.V(1).Info("conntrack is clean", "frontends", len(b), "deleted", deleted, "took", end.Sub(begin).String())
+	c.Log.V(1).Info("conntrack is clean", "frontends", w.frontends(), "deleted", deleted, "took", end.Sub(begin).String())
 }
 
-// pass deletes all stale flows of a batch, one family after the other.
-func (c *Cleaner) pass(b batch) (deleted int, err error) {
-	for _, f := range b.filters() {
-		n, failed := c.sweep(f, b)
+func (w *work) frontends() int {
+	n := len(w.batch)
+	if w.recovery != nil {
+		n += len(w.recovery.frontends)
+	}
+	return n
+}
+
+// done counts a pass that is complete.
+func (c *Cleaner) done(w *work, now time.Time) {
+	c.requests.done(w.batch, now)
+	r := w.recovery
+	if r == nil || r != c.recovery {
+		return // none, or another one has come meanwhile
+	}
+	if r.passes--; r.passes == 0 {
+		c.recovery = nil
+	}
+	r.due = now.Add(repeatAfter)
+}
+
+// pass deletes all stale flows, one family after the other.
+func (c *Cleaner) pass(w *work) (deleted int, err error) {
+	sweep := func(f filter, goes func(*flow) bool) {
+		n, failed := c.sweep(f, goes)
 		deleted += n
 		if failed != nil {
 			err = errors.Join(err, fmt.Errorf("clean conntrack of %s flows: %w", f.family, withHint(failed)))
+		}
+	}
+	for _, f := range w.batch.filters() {
+		sweep(f, func(fl *flow) bool { return c.isStale(w.batch, fl) })
+	}
+	if w.recovery != nil {
+		for _, f := range w.recovery.filters() {
+			sweep(f, w.recovery.isLost)
 		}
 	}
 	return deleted, err
@@ -178,10 +227,10 @@ func (c *Cleaner) pass(b batch) (deleted int, err error) {
 // sweepTries is how often a dump is begun that the kernel broke off.
 const sweepTries = 3
 
-// sweep dumps the flows of one family and deletes the stale ones.
-func (c *Cleaner) sweep(f filter, b batch) (deleted int, err error) {
+// sweep dumps the flows of one family and deletes those that have to go.
+func (c *Cleaner) sweep(f filter, goes func(*flow) bool) (deleted int, err error) {
 	visit := func(fl *flow) error {
-		if c.isStale(b, fl) {
+		if goes(fl) {
 			return c.flows.delete(fl)
 		}
 		return nil

@@ -1,6 +1,6 @@
 // Package conntrack keeps the kernel's connection tracking in step with the
-// table: it deletes UDP flows that lead to backends which serve no more, and sets
-// the sysctls of conntrack.
+// table: it deletes UDP flows that lead to backends which serve no more, and flows
+// that began while the table was damaged, and sets the sysctls of conntrack.
 //
 // # Why flows have to go
 //
@@ -21,6 +21,17 @@
 // else is: no TCP, no SCTP, and no flow to the port number of a node port on an
 // address that is not a frontend.
 //
+// # After a damage
+//
+// A first packet that passes while the table is not there, or damaged, is not
+// translated, or not masqueraded, and conntrack holds to that for all that have
+// the same addresses and ports: the repetitions of a SYN, and other connections
+// from the same port for as long as a SYN without an answer is remembered (120 s).
+// So after the table was put right, flows of all protocols to any frontend are
+// deleted that nobody has answered. The next repetition finds its backend: with
+// TCP a second after the first packet. A handshake whose answer is on its way in
+// that moment is begun again in the same way.
+//
 // # How
 //
 // One pass serves any number of frontends: one dump per address family
@@ -34,6 +45,8 @@
 // its flow after the dump has passed the place. So each request is carried out
 // twice, the second time a second later.
 //
+// After a damage the kernel leaves out what was answered.
+//
 // # Facts about ctnetlink
 //
 // All are of net/netfilter/nf_conntrack_netlink.c.
@@ -41,6 +54,7 @@
 //   - CTA_FILTER, with which the kernel filters a dump by parts of a tuple, came
 //     with Linux 5.8. Older kernels ignore the attribute and dump all flows of the
 //     family, which costs time and changes nothing else.
+//   - CTA_STATUS_MASK came with Linux 5.15. Older kernels ignore the two attributes.
 //   - For IPv6 addresses that filter is inverted: it lets through what has another
 //     address (seen in the source of 6.1 and 6.18, and by trial on 6.18). So only
 //     the port is filtered for IPv6.

@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -30,11 +31,13 @@ func familyOf(a netip.Addr) family {
 	return ipv6
 }
 
-// filter is what the kernel is asked to dump: UDP flows of one family.
+// filter is what the kernel is asked to dump: UDP flows of one family, or flows of
+// any protocol that nobody has answered.
 type filter struct {
-	family family
-	addr   netip.Addr // original destination, IPv4; invalid: any
-	port   uint16     // of the original destination; 0: any
+	family     family
+	unanswered bool       // then there is no address and no port
+	addr       netip.Addr // original destination, IPv4; invalid: any
+	port       uint16     // of the original destination; 0: any
 }
 
 // filters returns one filter per family that the batch has, as narrow as lets
@@ -84,6 +87,11 @@ const (
 
 // encode appends the attributes of the request for a dump.
 func (f *filter) encode(b *buffer) {
+	if f.unanswered {
+		b.bytes(ctaStatus, binary.BigEndian.AppendUint32(nil, 0))
+		b.bytes(ctaStatusMask, binary.BigEndian.AppendUint32(nil, statusSeenReply))
+		return
+	}
 	flags := uint32(filterProtoNum)
 	original := b.open(ctaTupleOrig)
 	if f.addr.IsValid() {

@@ -11,9 +11,11 @@ import (
 const (
 	ctaTupleOrig  = 1
 	ctaTupleReply = 2
+	ctaStatus     = 3
 	ctaID         = 12
 	ctaZone       = 18
 	ctaFilter     = 25
+	ctaStatusMask = 26
 
 	ctaTupleIP    = 1
 	ctaTupleProto = 2
@@ -28,12 +30,17 @@ const (
 	ctaProtoDstPort = 3
 )
 
+// statusSeenReply is the bit of the status of a flow with packets in both directions
+// (include/uapi/linux/netfilter/nf_conntrack_common.h).
+const statusSeenReply = 1 << 1
+
 // flow is one entry of conntrack. The slices lie in the buffer it was read into.
 type flow struct {
 	family      family
 	protocol    model.Protocol
 	destination target        // of the original direction: what the client sends to
 	source      model.Backend // of the reply direction: who answers
+	answered    bool
 
 	tuple []byte // the original tuple, not empty
 	id    []byte // 4 bytes
@@ -58,6 +65,10 @@ func (f *flow) parse(fam family, attributes []byte) bool {
 			ok = original.parse(data)
 		case ctaTupleReply:
 			ok = reply.parse(data)
+		case ctaStatus:
+			if ok = len(data) == 4; ok {
+				f.answered = binary.BigEndian.Uint32(data)&statusSeenReply != 0
+			}
 		case ctaID:
 			f.id = data
 			ok = len(data) == 4

@@ -135,7 +135,7 @@ func TestFlowsTakeNoMemory(t *testing.T) {
 	}
 	c := New(Options{})
 	c.Clean([]Frontend{udp("10.96.0.10:53", "10.244.0.12:8080"), udp("[fd00:96::10]:53", "[fd00:10:244::11]:8080")})
-	b := c.take(time.Now())
+	b := c.take(time.Now()).batch
 	var f flow
 	stale := 0
 	allocations := testing.AllocsPerRun(100, func() {

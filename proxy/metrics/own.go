@@ -91,7 +91,7 @@ func (o *own) registerElements(r prometheus.Registerer, sets []string) {
 func (o *own) registerByFamily(r prometheus.Registerer) {
 	label := []string{"ip_family"}
 	o.conntrackDeleted = counter("kube_vmap_conntrack_deleted_total",
-		"Conntrack entries that were deleted because their backend no longer serves, or none did before.")
+		"Conntrack entries that were deleted because their backend no longer serves, none did before, or the table was damaged.")
 	r.MustRegister(o.conntrackDeleted)
 	bindings := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "kube_vmap_affinity_bindings",

@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/kube-vmap/kube-vmap/proxy/model"
@@ -56,4 +57,10 @@ func lingering(f *Frontend) []model.Backend {
 		}
 	}
 	return list
+}
+
+// Keys are the frontends that the kernel has, in no order: those whose flows
+// are to be looked at after the table was put right.
+func (t *Tracker) Keys() []model.FrontendKey {
+	return slices.AppendSeq(make([]model.FrontendKey, 0, len(t.have.entries)), maps.Keys(t.have.entries))
 }
