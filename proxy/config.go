@@ -31,6 +31,11 @@ type Config struct {
 	// when the process ends (kernel 6.9).
 	Own bool
 
+	// Repair says what is done about changes of the table by others, "" for
+	// RepairChanges, and RepairDelay how long one of many stays at most.
+	Repair      RepairMode
+	RepairDelay time.Duration
+
 	// Coalesce is how long changes are collected after a transaction; the first
 	// change after a pause of that length is applied at once. 0 to 1 s.
 	Coalesce time.Duration
@@ -67,6 +72,8 @@ func DefaultConfig() Config {
 		NodePortAddresses: NodePortAddresses{Primary: true},
 		AffinitySize:      o.AffinitySize,
 		Counters:          o.Counters,
+		Repair:            RepairChanges,
+		RepairDelay:       DefaultRepairDelay,
 		Coalesce:          DefaultCoalesce,
 	}
 }

@@ -59,7 +59,7 @@ func (p *Proxy) record(object model.ObjectRef, kind EventKind, reason, message s
 
 // nodeRef is this node, on which events about the proxy itself are recorded.
 func (p *Proxy) nodeRef() model.ObjectRef {
-	return model.ObjectRef{Kind: "Node", Name: p.config.NodeName}
+	return model.ObjectRef{Kind: "Node", Name: p.node}
 }
 
 // BindFailed records that an address could not be bound: on the Service whose

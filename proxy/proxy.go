@@ -18,7 +18,7 @@ import (
 
 // Proxy keeps the table. New makes it, Run runs it once.
 type Proxy struct {
-	config    Config
+	node      string // its name
 	log       logr.Logger
 	sources   []source.Source
 	dataplane Dataplane
@@ -37,6 +37,7 @@ type Proxy struct {
 
 // loop is the state that the loop's goroutine owns.
 type loop struct {
+	config   Config
 	cluster  *cluster
 	tracker  *ruleset.Tracker
 	locality ruleset.Locality
@@ -70,10 +71,11 @@ type call struct {
 // dataplane. It starts nothing.
 func New(config Config, dataplane Dataplane, log logr.Logger, sources ...source.Source) *Proxy {
 	p := &Proxy{
-		config: config, log: log, sources: sources, dataplane: dataplane,
+		node: config.NodeName, log: log, sources: sources, dataplane: dataplane,
 		instruments: defaultInstruments(),
 		inbox:       newInbox(), calls: make(chan call), foreign: make(chan foreign),
 		loop: loop{
+			config:  config,
 			cluster: newCluster(),
 			dirty:   map[model.ServiceName]struct{}{},
 
@@ -279,12 +281,9 @@ func (p *Proxy) apply(u *model.Update) {
 	}
 }
 
-// hostChanged takes over what concerns all services: options of the ruleset, and
-// where the node is.
+// hostChanged takes over what concerns all services: where the node is, and what
+// may be served there. The ruleset's options follow with the next step.
 func (p *Proxy) hostChanged() {
-	if o := p.config.options(p.cluster); !o.Equal(p.tracker.Options()) {
-		p.tracker.SetOptions(o)
-	}
 	locality := p.config.locality(p.cluster)
 	if locality.Equal(&p.locality) {
 		return

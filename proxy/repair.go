@@ -19,8 +19,22 @@ type Watcher interface {
 // leaves out the dataplane's own commits. Call it before Run.
 func (p *Proxy) RepairForeignChanges(w Watcher) { p.watcher = w }
 
-// foreign is what the monitor tells the loop.
+// RepairMode says what is done about changes of the table by other processes.
+type RepairMode string
+
+// The modes of repair.
+const (
+	RepairChanges RepairMode = "Repair" // read the table and put it right
+	ReportChanges RepairMode = "Report" // tell of them, and leave them
+	IgnoreChanges RepairMode = "Ignore" // don't listen
+)
+
+// DefaultRepairDelay is how long a foreign change stays at most, in DefaultConfig.
+const DefaultRepairDelay = time.Second
+
+// foreign is what a monitor tells the loop.
 type foreign struct {
+	from   *kernel.Monitor
 	commit kernel.ForeignCommit
 	err    error // the monitor is lost
 }
@@ -28,7 +42,7 @@ type foreign struct {
 // watch begins to listen, once the table is loaded. If that fails it is tried
 // again after the next foreign change or retry; the table works without.
 func (p *Proxy) watch(ctx context.Context) {
-	if p.watcher == nil || p.monitor != nil {
+	if p.watcher == nil || p.monitor != nil || p.config.Repair == IgnoreChanges {
 		return
 	}
 	m, err := p.watcher.Watch(p.config.Table)
@@ -38,7 +52,7 @@ func (p *Proxy) watch(ctx context.Context) {
 	}
 	p.monitor = m
 	// Whatever was committed before anybody listened is not told.
-	if g, err := p.watcher.Generation(); err != nil || g.ID != p.generation {
+	if g, err := p.watcher.Generation(); (err != nil || g.ID != p.generation) && p.config.Repair != ReportChanges {
 		p.adopted, p.suspicious = false, true
 		p.retry.in(0)
 	}
@@ -48,7 +62,7 @@ func (p *Proxy) watch(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 				return
-			case p.foreign <- foreign{commit, err}:
+			case p.foreign <- foreign{m, commit, err}:
 			}
 			if err != nil {
 				return
@@ -68,14 +82,22 @@ func (p *Proxy) unwatch() {
 }
 
 // repairPause bounds how often the table is read for foreign changes: reading
-// takes at most a tenth of the time, and a change waits at most a second. The
+// takes at most a tenth of the time, and a change waits at most RepairDelay. The
 // first change after a while does not wait, whatever else the loop has done.
 func (p *Proxy) repairPause() time.Duration {
-	return min(10*p.lastRead, time.Second) - time.Since(p.lastLook)
+	return min(10*p.lastRead, p.config.RepairDelay) - time.Since(p.lastLook)
 }
 
-// foreignChange makes the next step read the table and repair it.
+// foreignChange makes the next step read the table and repair it, or tells of the
+// change where that is all that is asked for.
 func (p *Proxy) foreignChange(f foreign) {
+	switch {
+	case f.from != p.monitor: // nobody listens to that one any more
+		return
+	case f.err == nil && p.config.Repair == ReportChanges:
+		p.reportForeign(f.commit)
+		return
+	}
 	p.adopted, p.suspicious = false, true
 	switch {
 	case f.err != nil:
@@ -93,6 +115,23 @@ func (p *Proxy) foreignChange(f foreign) {
 		return
 	}
 	p.step()
+}
+
+// reportForeign tells of a change that stays.
+func (p *Proxy) reportForeign(c kernel.ForeignCommit) {
+	who, process := intruderText(c.Generation)
+	p.instruments.Metrics.ForeignChange(process)
+	p.log.Info("another process changed the table, which is left as it is", "process", process, "pid", c.PID)
+	p.record(p.nodeRef(), Warning, reasonForeign, fmt.Sprintf(
+		"%s changed the nftables table inet %s, which is left as it is, since repair.mode is %s", who, p.config.Table, ReportChanges))
+}
+
+// intruderText names a process for people, and for a metric.
+func intruderText(g kernel.Generation) (who, process string) {
+	if g.Process == "" {
+		return "another process", "unknown"
+	}
+	return fmt.Sprintf("process %q (pid %d)", g.Process, g.PID), g.Process
 }
 
 // repaired tells that the table differed from what was committed, and who had

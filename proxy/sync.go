@@ -37,6 +37,9 @@ func (p *Proxy) sync() (*report, error) {
 			p.lastLook = time.Now()
 		}
 	}
+	if err := p.reoption(r); err != nil {
+		return r, err
+	}
 	for _, names := range p.chunks() {
 		if err := p.syncChunk(r, names.names, names.last); err != nil {
 			return r, err
@@ -112,6 +115,7 @@ func (p *Proxy) commit(r *report, plan *ruleset.Plan) error {
 	p.amendFlows(plan.Flows)
 	p.mending = p.mending || r.read > 0 && !plan.IsEmpty()
 	for _, tx := range plan.Transactions {
+		p.keepBindings(tx)
 		start := time.Now()
 		result, err := p.send(tx)
 		r.commit += time.Since(start)

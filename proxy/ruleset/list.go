@@ -59,15 +59,15 @@ func (e *entry) status(k model.FrontendKey) FrontendStatus {
 		Key: k, Class: e.pool.class, Slots: e.pool.slots, Local: e.local.slots,
 		Blocked: e.blocked, Affinity: time.Duration(e.learn) * time.Second, Sources: len(e.sources),
 	}
-	s.Service, s.Kind = parseComment(e.comment)
+	s.Service, s.Kind = readComment(e.comment)
 	if e.pool.route == viaLocal {
 		s.Policy = model.PolicyLocal
 	}
 	return s
 }
 
-// parseComment reads the service port and the kind of frontend from a comment.
-func parseComment(s string) (service string, kind model.FrontendKind) {
+// readComment reads the service port and the kind of frontend from a comment.
+func readComment(s string) (service string, kind model.FrontendKind) {
 	for kind := model.ClusterIP + 1; kind <= model.LoadBalancerIP; kind++ {
 		if service, found := strings.CutSuffix(s, " "+kind.String()); found {
 			return service, kind

@@ -233,8 +233,12 @@ func (b *builder) unserved() {
 // node that reach themselves through a frontend: their answer would not come by
 // here otherwise.
 func (b *builder) masquerading() {
-	rules := []nft.Rule{nft.NewRule(
-		nft.MarkIsSet(b.opts.MasqueradeMark), nft.FlipMark(b.opts.MasqueradeMark), nft.Masquerade())}
+	var rules []nft.Rule
+	for _, mark := range []uint32{b.opts.MasqueradeMark, b.opts.FormerMark} {
+		if mark != 0 {
+			rules = append(rules, nft.NewRule(nft.MarkIsSet(mark), nft.FlipMark(mark), nft.Masquerade()))
+		}
+	}
 	for _, f := range b.opts.families() {
 		rules = append(rules, nft.NewRule(
 			nft.CtStatusDNAT(), nft.In("hairpin"+f.suffix, f.saddr, f.daddr), nft.Masquerade()))
