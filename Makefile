@@ -24,11 +24,15 @@ setup: ## Install what tests and the demo need besides Go (Debian packages; need
 	@.ci/setup
 
 .PHONY: test
-test: setup lint quick test-image ## Linters, unit and kernel tests, the image; the end-to-end tests are make e2e
+test: setup lint quick test-charts test-image e2e ## Everything that CI runs: linters, then all tests, the slow ones last (needs root)
 
 .PHONY: quick
 quick: setup build ## Unit tests and kernel tests in throw-away network namespaces (needs root)
 	$(GO) test -race -timeout 10m $(PACKAGES)
+
+.PHONY: test-charts
+test-charts: ## The Helm chart: its linter, what it renders, values it refuses
+	cd charts && $(GO) test ./...
 
 .PHONY: chaos
 chaos: setup ## Faults under load for CHAOS_SECONDS, 30 by default (needs root, and a quiet machine)
@@ -48,7 +52,8 @@ binaries: ## The control plane for e2e tests, built from Go modules into bin/ (m
 
 .PHONY: e2e
 e2e: setup build binaries ## End-to-end tests on a real control plane, in network namespaces (needs root)
-	cd e2e && $(GO) test -race -timeout 40m ./...
+	cd e2e && $(GO) vet ./... && $(GO) test -race -count=1 -timeout 10m ./cluster ./controlplane ./takeover
+	cd e2e && $(GO) test -race -count=1 -v -timeout 25m .
 
 .PHONY: bench
 bench: setup build binaries ## Measure beside kube-proxy (needs root; writes docs/performance.*)
