@@ -24,6 +24,7 @@ type Proxy struct {
 	dataplane Dataplane
 	bindings  *affinity.Keeper
 	flows     FlowCleaner
+	counters  CounterReader
 	watcher   Watcher
 	complete  []func()
 

@@ -126,6 +126,7 @@ func startUntil(t *testing.T, ctx context.Context, host *testnet.Host, config pr
 	p.EnforceBindings(bindings)
 	p.CleanFlows(conntrack.New(conntrack.Options{NetNS: host.FD(), Log: testr.New(t)}))
 	p.RepairForeignChanges(w.Conn)
+	p.KeepCounters(w.Conn)
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

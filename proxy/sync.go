@@ -145,6 +145,7 @@ func (p *Proxy) send(tx *nft.Transaction) (kernel.Result, error) {
 			v.Info(line)
 		}
 	}
+	p.keepCounters(tx)
 	start := time.Now()
 	result, err := p.dataplane.Commit(tx)
 	p.noteTransaction(tx, result, err)

@@ -48,10 +48,16 @@ func (a *agent) run(ctx context.Context) (err error) {
 	p := proxy.New(a.config, writer, a.log, a.objects, hostaddrs.New(hostaddrs.Options{Log: a.log.WithName("hostaddrs")}))
 	p.EnforceBindings(reader)
 	p.RepairForeignChanges(writer)
+	p.KeepCounters(writer)
 	measured := metrics.New(metrics.Options{Version: version, Revision: revision(), Sets: proxy.SetNames()})
 	p.CleanFlows(conntrack.New(conntrack.Options{
 		Log: a.log.WithName("conntrack"), OnDeleted: func(n int) { measured.ConntrackDeleted(n) },
 	}))
+	scraper, err := exportConnections(a.config.Table, measured)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, scraper.Close()) }()
 	servers := a.instrument(p, measured)
 	p.WhenComplete(a.applySysctls)     // they exist once a table uses conntrack
 	p.WhenComplete(debug.FreeOSMemory) // the first load needs more than what follows

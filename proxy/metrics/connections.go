@@ -2,72 +2,89 @@ package metrics
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 )
 
-// Reading is the counter of one frontend's element.
+// Reading is the counter of one element of a map: of a frontend, or of one of its
+// slots.
 type Reading struct {
-	ServicePort model.ServicePortName
+	Map         string // the map's name: a frontend may have elements in two
 	Frontend    model.FrontendKey
-	Connections uint64 // new connections since the element was made
+	ServicePort model.ServicePortName // of a frontend's element
+	Slot        uint32                // of a slot's element,
+	Backend     model.Backend         // and whom it leads to; the zero Backend: not a slot
+	Connections uint64                // new connections since the element was made
 }
 
-// Connections is a collector of the new connections per service port. It reads
-// the counters of the frontends' elements when it is collected, and adds up what
-// came since it read last: an element that was replaced begins anew at 0, and the
-// metric still only grows.
+// ConnectionsOptions are the options of NewConnections.
+type ConnectionsOptions struct {
+	// Read visits the reading of each element, those of frontends before those of
+	// their slots. One call at a time, from any goroutine. It may miss elements now
+	// and then, or visit them twice.
+	Read func(visit func(Reading)) error
+
+	// ServicePorts and Endpoints are how many series are exported at most. Of more,
+	// those with the most connections at the time there is room; one that is
+	// exported stays so while it exists, since a series that comes and goes is of no
+	// use.
+	ServicePorts, Endpoints int
+
+	// Share bounds the cost: reading takes at most one part in so many of the time,
+	// and scrapes that come earlier get what was read last. 0: no bound.
+	Share int
+}
+
+// Connections is a collector of the new connections per service port, and per
+// endpoint where those are counted. It reads the counters of elements when it is
+// collected, and adds up what came since it read last: an element that was replaced
+// may begin anew at 0, and the metric still only grows.
 type Connections struct {
-	read        func(visit func(Reading)) error
-	limit       int
-	connections *prometheus.Desc
-	leftOut     *prometheus.Desc
+	options      ConnectionsOptions
+	servicePorts *prometheus.Desc
+	endpoints    *prometheus.Desc
+	leftOut      *prometheus.Desc
 
-	mu        sync.Mutex // scrapes may overlap
-	round     uint64
-	frontends map[model.FrontendKey]*frontendCount
-	ports     map[model.ServicePortName]*portCount
+	mu       sync.Mutex // scrapes may overlap
+	nextRead time.Time
+	ports    sums[model.ServicePortName]
+	backends sums[servicePortEndpoint]
+	owners   map[model.FrontendKey]model.ServicePortName
 }
 
-type frontendCount struct {
-	port  model.ServicePortName
-	last  uint64
-	round uint64
+type servicePortEndpoint struct {
+	port    model.ServicePortName
+	backend model.Backend
 }
 
-type portCount struct {
-	total    uint64
-	exported bool
-	round    uint64
-}
-
-// NewConnections makes a collector that reads with read, which visits each
-// frontend once, from any goroutine, one call at a time. It exports at most limit
-// service ports: of more, those with the most connections at the time there is
-// room. One that is exported stays so while it exists, since a series that comes
-// and goes is of no use.
-func NewConnections(read func(visit func(Reading)) error, limit int) *Connections {
+// NewConnections makes a collector.
+func NewConnections(o ConnectionsOptions) *Connections {
+	labels := []string{"namespace", "service", "port", "protocol"}
 	return &Connections{
-		read: read, limit: limit,
-		connections: prometheus.NewDesc("kube_vmap_service_port_connections_total",
-			"New connections to a service port through any of its frontends on this node.",
-			[]string{"namespace", "service", "port", "protocol"}, nil),
-		leftOut: prometheus.NewDesc("kube_vmap_service_ports_left_out",
-			"Service ports without a series of kube_vmap_service_port_connections_total, since there are more than the limit.",
-			nil, nil),
-		frontends: map[model.FrontendKey]*frontendCount{},
-		ports:     map[model.ServicePortName]*portCount{},
+		options: o,
+		servicePorts: prometheus.NewDesc("kube_vmap_service_port_connections_total",
+			"New connections to a service port through any of its frontends on this node.", labels, nil),
+		endpoints: prometheus.NewDesc("kube_vmap_endpoint_connections_total",
+			"New connections that were led to an endpoint of a service port on this node, with --counters=endpoints.",
+			append(labels, "endpoint"), nil),
+		leftOut: prometheus.NewDesc("kube_vmap_connections_left_out",
+			"Service ports and endpoints without a series of their connections, since there are more than the limit.",
+			[]string{"of"}, nil),
+		ports:    newSums[model.ServicePortName](o.ServicePorts),
+		backends: newSums[servicePortEndpoint](o.Endpoints),
+		owners:   map[model.FrontendKey]model.ServicePortName{},
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *Connections) Describe(ch chan<- *prometheus.Desc) {
-	ch <- c.connections
+	ch <- c.servicePorts
+	ch <- c.endpoints
 	ch <- c.leftOut
 }
 
@@ -75,81 +92,57 @@ func (c *Connections) Describe(ch chan<- *prometheus.Desc) {
 func (c *Connections) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.round++
-	if err := c.read(c.add); err != nil {
-		ch <- prometheus.NewInvalidMetric(c.connections, err)
+	if err := c.readIfDue(time.Now()); err != nil {
+		ch <- prometheus.NewInvalidMetric(c.servicePorts, err)
 		return
 	}
-	c.forget()
-	c.choose()
-	leftOut := 0
-	for name, p := range c.ports {
-		if !p.exported {
-			leftOut++
-			continue
-		}
-		ch <- prometheus.MustNewConstMetric(c.connections, prometheus.CounterValue, float64(p.total),
+	c.ports.visit(func(name model.ServicePortName, total uint64) {
+		ch <- prometheus.MustNewConstMetric(c.servicePorts, prometheus.CounterValue, float64(total),
 			name.Service.Namespace, name.Service.Name, name.Port, name.Protocol.String())
+	})
+	c.backends.visit(func(e servicePortEndpoint, total uint64) {
+		ch <- prometheus.MustNewConstMetric(c.endpoints, prometheus.CounterValue, float64(total),
+			e.port.Service.Namespace, e.port.Service.Name, e.port.Port, e.port.Protocol.String(), e.backend.String())
+	})
+	ch <- prometheus.MustNewConstMetric(c.leftOut, prometheus.GaugeValue, float64(c.ports.leftOut()), "service ports")
+	ch <- prometheus.MustNewConstMetric(c.leftOut, prometheus.GaugeValue, float64(c.backends.leftOut()), "endpoints")
+}
+
+// readIfDue reads the counters, unless that was done too shortly before.
+func (c *Connections) readIfDue(now time.Time) error {
+	if now.Before(c.nextRead) {
+		return nil
 	}
-	ch <- prometheus.MustNewConstMetric(c.leftOut, prometheus.GaugeValue, float64(leftOut))
+	c.ports.begin()
+	c.backends.begin()
+	clear(c.owners)
+	if err := c.options.Read(c.add); err != nil {
+		return err
+	}
+	c.ports.end(compareServicePorts)
+	c.backends.end(compareEndpoints)
+	end := time.Now()
+	c.nextRead = end.Add(end.Sub(now) * time.Duration(c.options.Share))
+	return nil
 }
 
 // add takes one reading into account.
 func (c *Connections) add(r Reading) {
-	p := c.ports[r.ServicePort]
-	if p == nil {
-		p = &portCount{}
-		c.ports[r.ServicePort] = p
-	}
-	p.round = c.round
-	f := c.frontends[r.Frontend]
-	if f == nil {
-		f = &frontendCount{port: r.ServicePort}
-		c.frontends[r.Frontend] = f
-	}
-	if f.port != r.ServicePort || r.Connections < f.last {
-		*f = frontendCount{port: r.ServicePort} // another element than before
-	}
-	p.total += r.Connections - f.last
-	f.last, f.round = r.Connections, c.round
-}
-
-// forget drops what this round has not seen.
-func (c *Connections) forget() {
-	for k, f := range c.frontends {
-		if f.round != c.round {
-			delete(c.frontends, k)
-		}
-	}
-	for name, p := range c.ports {
-		if p.round != c.round {
-			delete(c.ports, name)
-		}
-	}
-}
-
-// choose exports more service ports while there is room.
-func (c *Connections) choose() {
-	room := c.limit
-	var waiting []model.ServicePortName
-	for name, p := range c.ports {
-		if p.exported {
-			room--
-		} else {
-			waiting = append(waiting, name)
-		}
-	}
-	if room <= 0 {
+	e := elementKey{r.Map, r.Frontend, r.Slot}
+	if !r.Backend.IsValid() {
+		c.owners[r.Frontend] = r.ServicePort
+		c.ports.add(r.ServicePort, e, r.Connections)
 		return
 	}
-	slices.SortFunc(waiting, func(a, b model.ServicePortName) int {
-		return cmp.Or(cmp.Compare(c.ports[b].total, c.ports[a].total), compareServicePorts(a, b))
-	})
-	for _, name := range waiting[:min(room, len(waiting))] {
-		c.ports[name].exported = true
+	if port, ok := c.owners[r.Frontend]; ok {
+		c.backends.add(servicePortEndpoint{port, r.Backend}, e, r.Connections)
 	}
 }
 
 func compareServicePorts(a, b model.ServicePortName) int {
 	return cmp.Or(a.Service.Compare(b.Service), strings.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
+}
+
+func compareEndpoints(a, b servicePortEndpoint) int {
+	return cmp.Or(compareServicePorts(a.port, b.port), a.backend.Compare(b.backend))
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/kube-vmap/kube-vmap/proxy/metrics"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
@@ -31,6 +32,7 @@ func reading(service, addr string, connections uint64) metrics.Reading {
 		ServicePort: model.ServicePortName{
 			Service: model.ServiceName{Namespace: "shop", Name: service}, Port: "http", Protocol: model.TCP,
 		},
+		Map:         "services4",
 		Frontend:    model.FrontendKey{Addr: netip.MustParseAddr(addr), Port: 80, Protocol: model.TCP},
 		Connections: connections,
 	}
@@ -43,7 +45,7 @@ func sample(service string, connections int) string {
 
 func withCollector(limit int) (*metrics.Metrics, *kernel) {
 	m, k := metrics.New(metrics.Options{}), &kernel{}
-	m.Register(metrics.NewConnections(k.read, limit))
+	m.Register(metrics.NewConnections(metrics.ConnectionsOptions{Read: k.read, ServicePorts: limit, Endpoints: limit}))
 	return m, k
 }
 
@@ -56,7 +58,7 @@ func expectExactly(t *testing.T, m *metrics.Metrics, leftOut int, want ...string
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	expect(t, lines, fmt.Sprintf("kube_vmap_service_ports_left_out %d", leftOut))
+	expect(t, lines, fmt.Sprintf(`kube_vmap_connections_left_out{of="service ports"} %d`, leftOut))
 }
 
 func TestConnectionsAddUpFrontends(t *testing.T) {
@@ -75,14 +77,68 @@ func TestConnectionsGrowWhenElementsAreReplaced(t *testing.T) {
 	expectExactly(t, m, 0, sample("cart", 150))
 	k.set(reading("cart", "10.96.0.1", 3), reading("cart", "10.96.0.9", 101))
 	expectExactly(t, m, 0, sample("cart", 154))
-	k.set(reading("cart", "10.96.0.9", 102)) // a frontend went
+	k.set(reading("cart", "10.96.0.9", 102)) // a frontend went, or was missed
 	expectExactly(t, m, 0, sample("cart", 155))
-	k.set(reading("cart", "10.96.0.1", 4), reading("cart", "10.96.0.9", 102)) // and came back
-	expectExactly(t, m, 0, sample("cart", 159))
+	k.set(reading("cart", "10.96.0.1", 4), reading("cart", "10.96.0.9", 102)) // and is there again
+	expectExactly(t, m, 0, sample("cart", 156))
 	k.set(reading("pay", "10.96.0.1", 7), reading("cart", "10.96.0.9", 102)) // with another owner
-	expectExactly(t, m, 0, sample("pay", 7), sample("cart", 159))
+	expectExactly(t, m, 0, sample("pay", 7), sample("cart", 156))
 	k.set()
+	expectExactly(t, m, 0, sample("pay", 7), sample("cart", 156))
+	expectExactly(t, m, 0, sample("pay", 7), sample("cart", 156))
 	expectExactly(t, m, 0)
+}
+
+// Two maps have an element of one frontend each, where the policy is Local.
+func TestConnectionsOfBothMaps(t *testing.T) {
+	m, k := withCollector(10)
+	local := reading("cart", "203.0.113.1", 30)
+	local.Map = "local-services4"
+	k.set(reading("cart", "203.0.113.1", 5), local)
+	expectExactly(t, m, 0, sample("cart", 35))
+	expectExactly(t, m, 0, sample("cart", 35))
+}
+
+// Slots count for the endpoint that is in them.
+func TestConnectionsPerEndpoint(t *testing.T) {
+	m, k := withCollector(2)
+	slot := func(slot uint32, backend string, connections uint64) metrics.Reading {
+		r := reading("", "10.96.0.1", connections)
+		r.Map, r.ServicePort, r.Slot, r.Backend = "backends4", model.ServicePortName{}, slot, netip.MustParseAddrPort(backend)
+		return r
+	}
+	series := func(endpoint string, connections int) string {
+		return fmt.Sprintf(`kube_vmap_endpoint_connections_total{endpoint=%q,namespace="shop",port="http",protocol="TCP",service="cart"} %d`,
+			endpoint, connections)
+	}
+	k.set(reading("cart", "10.96.0.1", 10), slot(0, "10.1.0.1:80", 6), slot(1, "10.1.0.2:80", 4))
+	expect(t, scrape(t, m), series("10.1.0.1:80", 6), series("10.1.0.2:80", 4))
+	k.set(reading("cart", "10.96.0.1", 13), slot(0, "10.1.0.2:80", 3)) // it moved
+	expect(t, scrape(t, m), series("10.1.0.1:80", 6), series("10.1.0.2:80", 7))
+	k.set(reading("cart", "10.96.0.1", 13), slot(0, "10.1.0.2:80", 3), slot(1, "10.1.0.3:80", 9))
+	expect(t, scrape(t, m), series("10.1.0.1:80", 6), series("10.1.0.2:80", 7), `kube_vmap_connections_left_out{of="endpoints"} 1`)
+}
+
+// Scrapes that come fast get what was read before.
+func TestConnectionsAreReadForAShareOfTheTime(t *testing.T) {
+	k := &kernel{}
+	reads := 0
+	m := metrics.New(metrics.Options{})
+	m.Register(metrics.NewConnections(metrics.ConnectionsOptions{
+		Read: func(visit func(metrics.Reading)) error {
+			reads++
+			time.Sleep(time.Millisecond)
+			return k.read(visit)
+		},
+		ServicePorts: 10, Share: 1_000_000,
+	}))
+	k.set(reading("cart", "10.96.0.1", 5))
+	for range 3 {
+		expectExactly(t, m, 0, sample("cart", 5))
+	}
+	if reads != 1 {
+		t.Errorf("%d reads", reads)
+	}
 }
 
 func TestConnectionsSurviveAFailedRead(t *testing.T) {
@@ -107,5 +163,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 	k.set(reading("a", "10.96.0.1", 100), reading("b", "10.96.0.2", 3), reading("c", "10.96.0.3", 2))
 	expectExactly(t, m, 1, sample("b", 3), sample("c", 2))
 	k.set(reading("a", "10.96.0.1", 100), reading("b", "10.96.0.2", 3))
+	scrape(t, m)
+	scrape(t, m)
 	expectExactly(t, m, 0, sample("a", 100), sample("b", 3))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -40,7 +41,10 @@ func renderReference(t *testing.T) []byte {
 	m := metrics.New(metrics.Options{Sets: []string{"services4"}})
 	feed(m)
 	k := &kernel{readings: []metrics.Reading{reading("cart", "10.96.0.1", 1)}}
-	m.Register(metrics.NewConnections(k.read, 1))
+	slot := k.readings[0]
+	slot.Map, slot.Backend = "backends4", netip.MustParseAddrPort("10.1.0.1:80")
+	k.readings = append(k.readings, slot)
+	m.Register(metrics.NewConnections(metrics.ConnectionsOptions{Read: k.read, ServicePorts: 1, Endpoints: 1}))
 	families, err := m.Gatherer().Gather()
 	if err != nil {
 		t.Fatal(err)

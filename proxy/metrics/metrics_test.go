@@ -204,7 +204,9 @@ func TestNamesThatAreNotUTF8AreCounted(t *testing.T) {
 // A collector that fails must not cost the others.
 func TestFailedCollectorLeavesTheRest(t *testing.T) {
 	m := metrics.New(metrics.Options{})
-	m.Register(metrics.NewConnections(func(func(metrics.Reading)) error { return errors.New("no kernel") }, 10))
+	m.Register(metrics.NewConnections(metrics.ConnectionsOptions{
+		Read: func(func(metrics.Reading)) error { return errors.New("no kernel") },
+	}))
 	var heard error
 	server := httptest.NewServer(m.Handler(func(err error) { heard = err }))
 	defer server.Close()

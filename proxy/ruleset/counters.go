@@ -43,7 +43,8 @@ func (c *Counters) UnmarshalText(text []byte) error {
 type Count struct {
 	Frontend    model.FrontendKey
 	ServicePort model.ServicePortName // as the element's comment names it; of a slot: none
-	Backend     model.Backend         // of a slot
+	Slot        uint32                // of a slot,
+	Backend     model.Backend         // and whom it leads to
 	Connections uint64
 }
 
@@ -60,7 +61,7 @@ func CountOf(set *nft.Set, e *nft.Element) (c Count, ok bool) {
 		c.ServicePort = parseComment(e.Comment, c.Frontend.Protocol)
 		return c, true
 	case "backends", "local-backends":
-		c.Backend = f.backendOf(&e.Data)
+		c.Slot, c.Backend = f.slotOf(&e.Key), f.backendOf(&e.Data)
 		return c, true
 	}
 	return c, false

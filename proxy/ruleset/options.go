@@ -23,8 +23,8 @@ type Options struct {
 
 	AffinitySize uint32 // most session-affinity bindings per family
 	Counters     Counters
-	Owned        bool   // table flag owner: others can't change the table (kernel 5.12)
-	Persist      bool   // table flag persist: an owned table outlives its owner (kernel 6.9)
+	Owned        bool // table flag owner: others can't change the table (kernel 5.12)
+	Persist      bool // table flag persist: an owned table outlives its owner (kernel 6.9)
 }
 
 // DetectLocal says how packets from this node's pods are told from others.

@@ -1,0 +1,119 @@
+package metrics
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/kube-vmap/kube-vmap/proxy/model"
+)
+
+// sums adds up the counts of elements by what they stand for, over elements that
+// come, go and begin anew, and chooses those that are exported.
+type sums[K comparable] struct {
+	limit    int
+	round    uint64 // of reading
+	elements map[elementKey]*elementCount[K]
+	totals   map[K]*total
+}
+
+// elementKey identifies an element of all maps.
+type elementKey struct {
+	set      string
+	frontend model.FrontendKey
+	slot     uint32
+}
+
+type elementCount[K comparable] struct {
+	of    K
+	last  uint64
+	round uint64 // in which it was last seen
+}
+
+type total struct {
+	connections uint64
+	exported    bool
+	round       uint64
+}
+
+// patience is after how many rounds an element that is not seen is gone: reading
+// may miss it while the kernel rebuilds the map's hash table, and if it was
+// forgotten, all that it has counted would be counted again.
+const patience = 3
+
+func newSums[K comparable](limit int) sums[K] {
+	return sums[K]{limit: limit, elements: map[elementKey]*elementCount[K]{}, totals: map[K]*total{}}
+}
+
+// begin begins a round of reading.
+func (s *sums[K]) begin() { s.round++ }
+
+// add takes the count of one element into account.
+func (s *sums[K]) add(of K, key elementKey, connections uint64) {
+	t := s.totals[of]
+	if t == nil {
+		t = &total{}
+		s.totals[of] = t
+	}
+	e := s.elements[key]
+	if e == nil {
+		e = &elementCount[K]{of: of}
+		s.elements[key] = e
+	}
+	if e.of != of || connections < e.last {
+		*e = elementCount[K]{of: of} // another element than before
+	}
+	t.connections += connections - e.last
+	e.last = connections
+	e.round, t.round = s.round, s.round
+}
+
+// end ends a round: what has gone is forgotten, and what there is room for is
+// chosen.
+func (s *sums[K]) end(compare func(a, b K) int) {
+	for key, e := range s.elements {
+		if s.round-e.round >= patience {
+			delete(s.elements, key)
+		}
+	}
+	room := s.limit
+	var waiting []K
+	for k, t := range s.totals {
+		switch {
+		case s.round-t.round >= patience:
+			delete(s.totals, k)
+		case t.exported:
+			room--
+		default:
+			waiting = append(waiting, k)
+		}
+	}
+	if room <= 0 {
+		return
+	}
+	slices.SortFunc(waiting, func(a, b K) int {
+		return cmp.Or(cmp.Compare(s.totals[b].connections, s.totals[a].connections), compare(a, b))
+	})
+	for _, k := range waiting[:min(room, len(waiting))] {
+		s.totals[k].exported = true
+	}
+}
+
+// visit visits what is exported.
+func (s *sums[K]) visit(do func(k K, connections uint64)) {
+	for k, t := range s.totals {
+		if t.exported {
+			do(k, t.connections)
+		}
+	}
+}
+
+// leftOut counts what is not exported.
+func (s *sums[K]) leftOut() int {
+	n := 0
+	for _, t := range s.totals {
+		if !t.exported {
+			n++
+		}
+	}
+	return n
+}
