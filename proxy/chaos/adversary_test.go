@@ -156,7 +156,7 @@ func (a *adversary) moveNode(context.Context) error {
 			a.observer.extra = append(a.observer.extra, p.Addr())
 		}
 	}
-	return a.cluster.write("cluster.json", nodeManifest([]string{"zone-a", "zone-b"}[a.rng.IntN(2)]))
+	return a.cluster.putNode([]string{"zone-a", "zone-b"}[a.rng.IntN(2)])
 }
 
 // setAddrs adds addresses to eth0 of the thread's namespace, or removes them. They

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -45,23 +46,29 @@ func TestChaos(t *testing.T) {
 		name  string
 		title string
 		share int // of the time, in percent
-		agent func(*round) agent
-		more  func(agent) []fault
+		api   bool
+		setUp func(*testing.T, *round)
 	}{
-		{"open", "the program, with a table that anyone may change", 50, func(r *round) agent {
-			return newProcess(r.node, binary, r.cluster.dir, "off")
-		}, func(agent) []fault { return onProcesses }},
-		{"owned", "the program, which owns its table", 25, func(r *round) agent {
-			r.owned = true
-			return newProcess(r.node, binary, r.cluster.dir, "auto")
-		}, func(agent) []fault { return onProcesses }},
-		{"loop", "the loop, with errors between it and the kernel", 25, func(r *round) agent {
-			return newLoop(r.node, r.cluster.dir, seed)
-		}, func(a agent) []fault { return onLoops(a.(*loop)) }},
+		{"open", "the program, with a table that anyone may change", 40, false, func(_ *testing.T, r *round) {
+			r.agent, r.faults = newProcess(r.node, binary, "--manifests="+r.cluster.dir, "off"), onProcesses
+		}},
+		{"owned", "the program, which owns its table and follows an API server", 35, true, func(t *testing.T, r *round) {
+			kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+			if err := r.cluster.api.kubeconfig(kubeconfig); err != nil {
+				t.Fatal(err)
+			}
+			r.agent = newProcess(r.node, binary, "--kubeconfig="+kubeconfig, "auto")
+			r.owned, r.faults = true, slices.Concat(onProcesses, onClusters)
+		}},
+		{"loop", "the loop, with errors between it and the kernel", 25, false, func(_ *testing.T, r *round) {
+			l := newLoop(r.node, r.cluster.dir, seed)
+			r.agent, r.faults = l, onLoops(l)
+		}},
 	} {
 		t.Run(r.name, func(t *testing.T) {
-			round := newRound(t, r.name, seed, r.agent)
-			round.faults = append(append([]fault{}, common...), r.more(round.agent)...)
+			round := newRound(t, r.name, seed, r.api)
+			r.setUp(t, round)
+			round.faults = slices.Concat(common, round.faults)
 			report := round.play(t, total*time.Duration(r.share)/100, steps)
 			report.title = r.title
 			reports = append(reports, report)
@@ -119,13 +126,6 @@ func (r *round) build(t *testing.T) {
 			r.servers = append(r.servers, server)
 		}
 	}
-	// A first packet that passes a damaged table is not translated, and conntrack
-	// remembers that for as long as it waits for an answer, 2 minutes: a later
-	// connection from the same port would still fail. The damage has to end with the
-	// window for failures to be told apart.
-	if err := r.node.SetSysctl("net/netfilter/nf_conntrack_tcp_timeout_syn_sent", "2"); err != nil {
-		t.Fatal(err)
-	}
 	for _, p := range testnet.Prefixes("203.0.113.0/24", "2001:db8:113::/64") {
 		if err := lab.Route(p, r.node); err != nil {
 			t.Fatal(err)
@@ -133,7 +133,7 @@ func (r *round) build(t *testing.T) {
 	}
 }
 
-func newRound(t *testing.T, name string, seed uint64, newAgent func(*round) agent) *round {
+func newRound(t *testing.T, name string, seed uint64, withAPI bool) *round {
 	t.Helper()
 	r, given := &round{}, seed
 	r.build(t)
@@ -143,11 +143,16 @@ func newRound(t *testing.T, name string, seed uint64, newAgent func(*round) agen
 	r.given = given
 	r.seed, r.done, r.ledger = seed, map[string]int{}, newLedger()
 	r.rng = rand.New(rand.NewPCG(seed, 1<<61))
+	var api *apiServer
 	var err error
-	if r.cluster, err = newCluster(t.TempDir(), r.rng); err != nil {
+	if withAPI {
+		if api, err = newAPIServer(r.node); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.cluster, err = newCluster(t.TempDir(), r.rng, api); err != nil {
 		t.Fatal(err)
 	}
-	r.agent = newAgent(r)
 	return r
 }
 
@@ -189,6 +194,11 @@ func (r *round) play(t *testing.T, d time.Duration, steps int) *report {
 	}
 	cancel()
 	r.observer.close()
+	if r.cluster.api != nil {
+		if stopped := r.cluster.api.stop(); stopped != nil {
+			problems = append(problems, stopped.Error())
+		}
+	}
 	for _, s := range r.servers {
 		s.Close() // resets connections whose client was cut off
 	}

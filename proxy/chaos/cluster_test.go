@@ -14,20 +14,25 @@ import (
 // crowd is how many services there are besides those with traffic.
 const crowd = 200
 
-// cluster is a directory of manifests that the adversary changes.
+// cluster is a directory of manifests that the adversary changes, and an API server
+// with the same objects where the agent takes them from there.
 type cluster struct {
 	dir      string
-	beside   string // where a file is written before it is renamed
+	beside   string     // where a file is written before it is renamed
+	api      *apiServer // nil: none
 	services map[string]*service
 	changes  int // files replaced or removed
 }
 
-func newCluster(dir string, r *rand.Rand) (*cluster, error) {
-	c := &cluster{dir: filepath.Join(dir, "manifests"), beside: filepath.Join(dir, "beside"), services: map[string]*service{}}
+func newCluster(dir string, r *rand.Rand, api *apiServer) (*cluster, error) {
+	c := &cluster{
+		dir: filepath.Join(dir, "manifests"), beside: filepath.Join(dir, "beside"), api: api,
+		services: map[string]*service{},
+	}
 	if err := os.Mkdir(c.dir, 0o755); err != nil {
 		return nil, err
 	}
-	if err := c.write("cluster.json", nodeManifest("zone-a")); err != nil {
+	if err := c.putNode("zone-a"); err != nil {
 		return nil, err
 	}
 	for _, s := range []*service{web(r), sticky()} {
@@ -54,10 +59,24 @@ func (c *cluster) write(name string, content []byte) error {
 
 func (c *cluster) put(s *service) error {
 	c.services[s.name] = s
+	if c.api != nil {
+		c.api.put(s.objects()...)
+	}
 	return c.write(s.name+".json", s.manifest())
 }
 
+// putNode says which zone the node is in.
+func (c *cluster) putNode(zone string) error {
+	if c.api != nil {
+		c.api.put(nodeObjects(zone)...)
+	}
+	return c.write("cluster.json", list(nodeObjects(zone)...))
+}
+
 func (c *cluster) remove(name string) error {
+	if c.api != nil {
+		c.api.remove(c.services[name].objects()...)
+	}
 	delete(c.services, name)
 	c.changes++
 	return os.Remove(filepath.Join(c.dir, name+".json"))
@@ -133,6 +152,10 @@ func (c *cluster) spoil(r *rand.Rand) (mend func() error, err error) {
 		spec["clusterIPs"] = (&service{number: webNumber}).clusterIPs()
 	case 3:
 		spec["loadBalancerSourceRanges"] = []string{"everyone", "10.0.0.0/33"}
+	}
+	if c.api != nil { // which takes no garbage
+		c.api.put(manifest, odd.slice("IPv4"))
+		return func() error { return nil }, c.write("odd.json", list(manifest, odd.slice("IPv4")))
 	}
 	garbage := [][]byte{[]byte("{"), []byte("\x00\x01\x02"), []byte("apiVersion: v1\nkind: Service\nmetadata: ["), nil,
 		victim.manifest()[:len(victim.manifest())/2]}

@@ -117,10 +117,11 @@ func (s *service) slice(family string) object {
 	}
 }
 
+// objects are the Service and its slices.
+func (s *service) objects() []object { return []object{s.object(), s.slice("IPv4"), s.slice("IPv6")} }
+
 // manifest is the service's file.
-func (s *service) manifest() []byte {
-	return list(s.object(), s.slice("IPv4"), s.slice("IPv6"))
-}
+func (s *service) manifest() []byte { return list(s.objects()...) }
 
 func list(items ...object) []byte {
 	text, err := json.Marshal(object{"apiVersion": "v1", "kind": "List", "items": items})
@@ -130,8 +131,8 @@ func list(items ...object) []byte {
 	return text
 }
 
-// nodeManifest is the node and the ranges of cluster IPs.
-func nodeManifest(zone string) []byte {
+// nodeObjects are the node and the ranges of cluster IPs.
+func nodeObjects(zone string) []object {
 	node := object{"apiVersion": "v1", "kind": "Node",
 		"metadata": object{"name": "node-a", "labels": object{"topology.kubernetes.io/zone": zone}},
 		"spec":     object{"podCIDR": "10.244.0.0/24", "podCIDRs": []string{"10.244.0.0/24", "fd00:10:244::/64"}},
@@ -141,7 +142,7 @@ func nodeManifest(zone string) []byte {
 	}
 	cidr := object{"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": object{"name": "kubernetes"},
 		"spec": object{"cidrs": []string{"10.96.0.0/16", "fd00:10:96::/112"}}}
-	return list(node, cidr)
+	return []object{node, cidr}
 }
 
 // The pods that serve. The ghost is one that never does: nobody may be sent to it.

@@ -48,9 +48,10 @@ type process struct {
 	strange []string
 }
 
-func newProcess(node *testnet.Host, binary, manifests, ownership string) *process {
+// newProcess takes the objects from where the flag says: --manifests or --kubeconfig.
+func newProcess(node *testnet.Host, binary, objects, ownership string) *process {
 	return &process{node: node, binary: binary, args: []string{
-		"run", "--manifests", manifests, "--node-name", "node-a", "--detect-local-mode", "NodeCIDR",
+		"run", objects, "--node-name", "node-a", "--detect-local-mode", "NodeCIDR",
 		"--nodeport-addresses", "192.0.2.0/24,2001:db8:2::/64", "--table-ownership", ownership,
 		"--conntrack-max-per-core", "0", "-v", "2",
 	}}
