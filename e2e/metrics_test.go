@@ -122,6 +122,15 @@ var _ = Describe("Metrics", Label("metrics"), func() {
 		Eventually(metric(ctx, hostA, "kubeproxy_proxy_healthz_total", `code="200"`)).WithContext(ctx).Should(BeNumerically(">", 0))
 	})
 
+	It("count new connections for each service port", Label(better), func(ctx SpecContext) {
+		w.backends(ctx, "web", nodeA)
+		service := w.service(ctx, "web", corev1.ServiceSpec{})
+		expect(ctx, from(podA), testnet.TCP, clusterIPs(service), answeredBy("web-1"))
+		labels := fmt.Sprintf(`namespace=%q.*service="web"`, w.namespace)
+		Eventually(metric(ctx, hostA, "kube_vmap_service_port_connections_total", labels)).
+			WithContext(ctx).Should(BeNumerically(">=", 2*answeredBy("web-1").probes()))
+	})
+
 	It("tell that the agent is ready, and what it could not use", Label(better), func(ctx SpecContext) {
 		Eventually(metric(ctx, hostA, "kube_vmap_ready", "")).WithContext(ctx).Should(Equal(1.0))
 		quarantined := metric(ctx, hostA, "kube_vmap_quarantined_objects", "")
