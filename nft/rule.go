@@ -24,9 +24,13 @@ type Rule struct {
 // NewRule makes a rule of statements.
 func NewRule(statements ...Statement) Rule { return Rule{Statements: statements} }
 
-// String is the rule's text as nft prints it, up to the spelling of numbers.
+// String is the rule's text as nft prints it, up to the spelling of numbers. Of a
+// rule that was read from the kernel it is decoded.
 func (r Rule) String() string {
 	if r.Statements == nil {
+		if text := decode(r.ReadBytecode); text != "" {
+			return text
+		}
 		return fmt.Sprintf("# %d bytes of bytecode", len(r.ReadBytecode))
 	}
 	parts := make([]string, len(r.Statements))

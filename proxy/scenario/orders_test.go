@@ -103,4 +103,11 @@ func (l *live) checkReadBack(t *testing.T) {
 	if tx := nft.Diff(snapshot.Table, want); !tx.IsEmpty() {
 		t.Errorf("the kernel's table differs from what was committed by:\n%s", strings.Join(tx.Lines(), "\n"))
 	}
+	for _, c := range want.Chains {
+		for i, rule := range snapshot.Table.Chain(c.Name).Rules {
+			if rule.String() != c.Rules[i].String() {
+				t.Errorf("a rule of %s is read as\n%s and was committed as\n%s", c.Name, rule, c.Rules[i])
+			}
+		}
+	}
 }
