@@ -27,7 +27,10 @@ func ReadFile(data []byte) (*v1alpha1.ProxyConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	o, err := Decode(raw)
+	o, unknown, err := Decode(raw)
+	if err == nil {
+		err = errors.Join(unknown...)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -68,24 +71,22 @@ func withoutComments(doc []byte) []byte {
 	return kept
 }
 
-// Decode reads a ProxyConfig from JSON, with the defaults of the definition. Fields
-// that the API doesn't have are refused.
-func Decode(raw []byte) (*v1alpha1.ProxyConfig, error) {
-	o := &v1alpha1.ProxyConfig{}
-	wrong, err := json.UnmarshalStrict(raw, o)
+// Decode reads a ProxyConfig from JSON, with the defaults of the definition. It
+// lists the fields that this version doesn't know: a mistake in a file, and in an
+// object perhaps meant for newer agents.
+func Decode(raw []byte) (o *v1alpha1.ProxyConfig, unknown []error, err error) {
+	o = &v1alpha1.ProxyConfig{}
+	unknown, err = json.UnmarshalStrict(raw, o)
 	if err != nil {
-		return o, plain(err)
+		return o, nil, plain(err)
 	}
 	if want := v1alpha1.GroupVersion.String(); o.APIVersion != want || o.Kind != v1alpha1.KindProxyConfig {
-		return o, fmt.Errorf("apiVersion %q, kind %q: must be %s, %s", o.APIVersion, o.Kind, want, v1alpha1.KindProxyConfig)
-	}
-	if len(wrong) > 0 {
-		return o, errors.Join(wrong...)
+		return o, nil, fmt.Errorf("apiVersion %q, kind %q: must be %s, %s", o.APIVersion, o.Kind, want, v1alpha1.KindProxyConfig)
 	}
 	if d := o.Spec.DetectLocal; d != nil && d.Mode == "" {
 		d.Mode = v1alpha1.DetectClusterCIDR
 	}
-	return o, nil
+	return o, unknown, nil
 }
 
 // plain says in words that a field has the wrong type.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -47,7 +48,10 @@ func read(text string) (*v1alpha1.ProxyConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := Decode(raw)
+	o, unknown, err := Decode(raw)
+	if err == nil {
+		err = errors.Join(unknown...)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/kube-vmap/kube-vmap/proxy/model"
@@ -37,6 +38,6 @@ func sameHints(a, b *model.Hints) bool {
 }
 
 func sameNode(a, b *model.Node) bool {
-	return a.Name == b.Name && a.Zone == b.Zone && a.Leaving == b.Leaving &&
+	return a.Name == b.Name && a.Zone == b.Zone && a.Leaving == b.Leaving && a.UID == b.UID && maps.Equal(a.Labels, b.Labels) &&
 		slices.Equal(a.InternalIPs, b.InternalIPs) && slices.Equal(a.PodCIDRs, b.PodCIDRs)
 }

@@ -55,6 +55,9 @@ func other(t *testing.T, of reflect.Type) reflect.Value {
 		v = reflect.Append(v, other(t, of.Elem()))
 	case reflect.Pointer:
 		v.Set(reflect.New(of.Elem()))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(of))
+		v.SetMapIndex(other(t, of.Key()), other(t, of.Elem()))
 	case reflect.Struct:
 		v.Field(0).Set(other(t, of.Field(0).Type))
 	default:

@@ -16,6 +16,15 @@ type Source interface {
 	Run(ctx context.Context, sink Sink) error
 }
 
+// Renamer is a source that can take the Services of another proxy's name while it
+// runs: those with another value of the label
+// service.kubernetes.io/service-proxy-name. The sink hears of the difference in one
+// update, so that nothing goes that comes back. It returns at once, and may be called
+// from any goroutine, also before Run.
+type Renamer interface {
+	SetServiceProxyName(name string)
+}
+
 // Sink takes what a source sees. Its methods may be called from any goroutine,
 // and return at once: the work is done elsewhere.
 type Sink interface {

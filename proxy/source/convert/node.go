@@ -18,6 +18,8 @@ func (c *Converter) Node(o *corev1.Node) (*model.Node, []model.Problem) {
 	var p problems
 	return &model.Node{
 		Name:        o.Name,
+		UID:         string(o.UID),
+		Labels:      o.Labels,
 		Zone:        o.Labels[corev1.LabelTopologyZone],
 		InternalIPs: p.internalIPs(o.Status.Addresses),
 		PodCIDRs:    p.podCIDRs(&o.Spec),

@@ -20,12 +20,13 @@ func TestNode(t *testing.T) {
 		{name: "bare", in: func(*corev1.Node) {}},
 		{name: "dual stack",
 			in: func(o *corev1.Node) {
-				o.Labels = map[string]string{"topology.kubernetes.io/zone": "z1", "failure-domain.beta.kubernetes.io/zone": "old"}
+				o.UID, o.Labels = "u1", map[string]string{"topology.kubernetes.io/zone": "z1", "failure-domain.beta.kubernetes.io/zone": "old"}
 				o.Spec.PodCIDRs, o.Spec.PodCIDR = []string{"10.244.1.0/24", "fd00:10::/64"}, "10.244.1.0/24"
 				o.Status.Addresses = []corev1.NodeAddress{{Type: "Hostname", Address: "a"}, {Type: "ExternalIP", Address: "198.51.100.1"},
 					{Type: "InternalIP", Address: "192.0.2.010"}, {Type: "InternalIP", Address: "2001:db8::10"}}
 			},
-			want: model.Node{Zone: "z1", InternalIPs: addrs("192.0.2.10", "2001:db8::10"), PodCIDRs: ranges("10.244.1.0/24", "fd00:10::/64")}},
+			want: model.Node{Zone: "z1", UID: "u1", Labels: map[string]string{"topology.kubernetes.io/zone": "z1", "failure-domain.beta.kubernetes.io/zone": "old"},
+				InternalIPs: addrs("192.0.2.10", "2001:db8::10"), PodCIDRs: ranges("10.244.1.0/24", "fd00:10::/64")}},
 		{name: "podCIDR alone",
 			in:   func(o *corev1.Node) { o.Spec.PodCIDR = "10.244.1.7/24" },
 			want: model.Node{PodCIDRs: ranges("10.244.1.0/24")}},

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/kube-vmap/kube-vmap/proxy/source"
+	"github.com/kube-vmap/kube-vmap/proxy/source/convert"
 )
 
 // follow lists and watches one resource until the context ends. Everything in it
@@ -22,6 +23,7 @@ import (
 type follow struct {
 	*resource
 	patience patience
+	name     *name // of the proxy, for Services; nil for others
 	store    *store
 	delay    wait.DelayFunc // before another try
 	outage   outage
@@ -38,6 +40,9 @@ func newFollow(r *resource, c *cluster, sink source.Sink) *follow {
 	}
 	f.store = newStore(c.opts.ServiceProxyName, sink, f.replaced)
 	f.store.cidrs = r.Resource == "servicecidrs"
+	if r.Resource == "services" {
+		f.name = &c.name
+	}
 	return f
 }
 
@@ -45,7 +50,22 @@ func (p patience) backoff() *wait.Backoff {
 	return &wait.Backoff{Duration: p.first, Cap: p.last, Steps: 64, Factor: 2, Jitter: 1}
 }
 
+// run follows the resource; Services under one name after the other.
 func (f *follow) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if f.name == nil {
+			f.follow(ctx)
+			continue
+		}
+		name, under := f.name.current(ctx)
+		f.store.convert = convert.New(name)
+		f.labelSelector = f.store.convert.ServiceLabelSelector()
+		f.follow(under)
+	}
+}
+
+// follow lists and watches until the context ends.
+func (f *follow) follow(ctx context.Context) {
 	lists := &cache.ListWatch{ListWithContextFunc: f.list, WatchFuncWithContext: f.watch}
 	reflector := cache.NewReflectorWithOptions(lists, f.object, f.store, cache.ReflectorOptions{
 		Name:            f.Resource,

@@ -48,6 +48,38 @@ type cluster struct {
 	opts      Options
 	resources []*resource
 	patience  patience
+	name      name
+}
+
+// name is the proxy's, which may change.
+type name struct {
+	mu      sync.Mutex
+	value   string
+	changed context.CancelFunc // ends the list and watch of Services under the old one
+}
+
+var _ source.Renamer = (*cluster)(nil)
+
+// SetServiceProxyName implements [source.Renamer]: Services are listed anew, and
+// what differs is delivered when the list is there.
+func (c *cluster) SetServiceProxyName(value string) {
+	c.name.mu.Lock()
+	defer c.name.mu.Unlock()
+	if c.name.value == value {
+		return
+	}
+	c.name.value = value
+	if c.name.changed != nil {
+		c.name.changed()
+	}
+}
+
+// current is the name, and a context that ends when it changes.
+func (n *name) current(ctx context.Context) (string, context.Context) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ctx, n.changed = context.WithCancel(ctx)
+	return n.value, ctx
 }
 
 // patience is for how long to wait for what.
@@ -66,7 +98,7 @@ func newCluster(config *rest.Config, opts Options) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch a cluster: %w", err)
 	}
-	return &cluster{opts: opts, resources: resources, patience: usual}, nil
+	return &cluster{opts: opts, resources: resources, patience: usual, name: name{value: opts.ServiceProxyName}}, nil
 }
 
 // Run implements [source.Source].

@@ -397,6 +397,30 @@ func TestServiceProxyName(t *testing.T) {
 	}
 }
 
+// Under another name other Services are taken, in one update, and what is the same
+// is not told again.
+func TestServiceProxyNameChanges(t *testing.T) {
+	s := populated(t)
+	mine := func(o *corev1.Service) { o.Labels = map[string]string{convert.LabelServiceProxyName: "mine"} }
+	s.put(svc("other", "10.96.0.3", mine))
+	w := watching(t, s)
+	w.awaitSynced()
+	w.awaitServices("shop/cart", "shop/web")
+	w.forget()
+	w.cluster.SetServiceProxyName("mine")
+	w.awaitServices("shop/other")
+	w.wantTold("+shop/other", "-shop/cart", "-shop/web")
+	s.put(svc("web", "10.96.0.1", mine))
+	w.awaitServices("shop/other", "shop/web")
+	w.cluster.SetServiceProxyName("theirs")
+	w.awaitServices()
+	w.cluster.SetServiceProxyName("")
+	w.awaitServices("shop/cart")
+	if w.synced != 1 {
+		t.Errorf("Synced was called %d times", w.synced)
+	}
+}
+
 func TestNewNeedsANodeName(t *testing.T) {
 	if _, err := New(newAPIServer(t).config(), Options{}); err == nil || !strings.Contains(err.Error(), "node's name is empty") {
 		t.Errorf("error %v", err)

@@ -23,7 +23,8 @@ import (
 type watcher struct {
 	*testing.T
 	*apiServer
-	stop func() // ends the source and waits for it
+	cluster *cluster
+	stop    func() // ends the source and waits for it
 
 	mu       sync.Mutex
 	changed  chan struct{} // has room for one
@@ -50,6 +51,7 @@ func watching(t *testing.T, s *apiServer) *watcher {
 		t.Fatal(err)
 	}
 	c.patience = quick
+	w.cluster = c
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx, w) }()

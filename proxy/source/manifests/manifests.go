@@ -34,7 +34,7 @@ type Options struct {
 
 // New makes a source of the manifests under dir, which may also be a single file.
 func New(dir string, opts Options) source.Source {
-	return &directory{root: dir, opts: opts, patience: usual}
+	return &directory{root: dir, opts: opts, patience: usual, name: make(chan string, 1)}
 }
 
 // Load reads the manifests under dir once. The update holds what the sound files
@@ -54,6 +54,20 @@ type directory struct {
 	root     string
 	opts     Options
 	patience patience
+	name     chan string // the proxy's name, when it changes
+}
+
+var _ source.Renamer = (*directory)(nil)
+
+// SetServiceProxyName implements [source.Renamer].
+func (d *directory) SetServiceProxyName(name string) {
+	for {
+		select {
+		case d.name <- name:
+			return
+		case <-d.name: // one that nobody took is out of date
+		}
+	}
 }
 
 // patience is for how long to wait for what.

@@ -13,6 +13,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/kube-vmap/kube-vmap/proxy/source"
+	"github.com/kube-vmap/kube-vmap/proxy/source/convert"
 )
 
 // watch follows the changes of a tree of files. One goroutine runs it and owns
@@ -20,6 +21,7 @@ import (
 type watch struct {
 	*browser
 	patience
+	name   <-chan string
 	sink   source.Sink
 	notify *fsnotify.Watcher
 
@@ -37,6 +39,7 @@ func newWatch(d *directory, sink source.Sink) (*watch, error) {
 	return &watch{
 		browser:  newBrowser(d.root, d.opts),
 		patience: d.patience,
+		name:     d.name,
 		sink:     sink,
 		notify:   notify,
 		watched:  make(map[string]identity),
@@ -77,6 +80,8 @@ func (w *watch) run(ctx context.Context) error {
 		case <-rescan.C:
 			w.moved = true
 		case <-burst.over:
+		case name := <-w.name:
+			w.rename(name)
 		case <-empty:
 			empty = nil
 			w.believeEmpty()
@@ -84,6 +89,15 @@ func (w *watch) run(ctx context.Context) error {
 		burst.end()
 		w.catchUp()
 	}
+}
+
+// rename makes the next look read all files for another proxy.
+func (w *watch) rename(name string) {
+	w.reader.convert = convert.New(name)
+	for _, f := range w.files {
+		f.stamp = stamp{}
+	}
+	w.moved = true
 }
 
 // burst is a run of changes that are read together.

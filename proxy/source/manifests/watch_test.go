@@ -49,7 +49,8 @@ func (r *recorder) take(u model.Update) {
 // directoryTest is a source that runs on a directory of its own.
 type directoryTest struct {
 	*testing.T
-	dir string
+	source *directory
+	dir    string
 	*recorder
 }
 
@@ -60,14 +61,15 @@ var patient = patience{quiet: 5 * time.Millisecond, burst: 100 * time.Millisecon
 func watched(t *testing.T, p patience, prepare func(dir string)) *directoryTest {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "manifests")
-	d := &directoryTest{t, dir, &recorder{updates: make(chan model.Update, 1000), synced: make(chan struct{}),
+	src := &directory{root: dir, opts: Options{NodeName: "demo-node"}, patience: p, name: make(chan string, 1)}
+	d := &directoryTest{t, src, dir, &recorder{updates: make(chan model.Update, 1000), synced: make(chan struct{}),
 		services: map[string]string{}, problems: map[model.ObjectRef][]model.Problem{}}}
 	d.mkdir("")
 	prepare(dir)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() {
-		done <- (&directory{root: dir, opts: Options{NodeName: "demo-node"}, patience: p}).Run(ctx, d.recorder)
+		done <- src.Run(ctx, d.recorder)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -171,6 +173,22 @@ func TestWatchFiles(t *testing.T) {
 	d.await("b=4", "c=5")
 	d.rename("e.yaml", "e.bak")
 	d.await()
+}
+
+// Under another name other Services are taken, from files that did not change.
+func TestWatchServiceProxyName(t *testing.T) {
+	mine := strings.Replace(svc("mine", 2), "{name: mine}", "{name: mine, labels: {service.kubernetes.io/service-proxy-name: mine}}", 1)
+	d := watched(t, patient, func(dir string) {
+		if err := os.WriteFile(filepath.Join(dir, "a.yaml"), []byte(svc("a", 1)+mine), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
+	d.await("a=1")
+	d.source.SetServiceProxyName("theirs")
+	d.source.SetServiceProxyName("mine")
+	d.await("mine=2")
+	d.source.SetServiceProxyName("")
+	d.await("a=1")
 }
 
 func TestWatchDirectories(t *testing.T) {
