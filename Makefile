@@ -81,6 +81,10 @@ test-kernels: setup ## Boot stock Debian kernels in emulation and run the kernel
 demo: setup build ## Show a person what kube-vmap does, in network namespaces (needs root)
 	$(GO) run ./cmd/demo
 
+.PHONY: demo-restart
+demo-restart: setup build ## Kill the agent and flush the ruleset under load, and count what is lost (needs root)
+	$(GO) run ./cmd/demo -restart
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf $(BIN)

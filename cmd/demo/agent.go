@@ -30,7 +30,8 @@ const complete = "table is complete"
 // runAgent starts the agent on the node and waits until it has programmed everything.
 func (s *stage) runAgent(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
-	cmd := exec.Command(s.options.binary, "run", "--manifests", s.files.dir, "--node-name", nodeName, "-v", "2")
+	cmd := exec.Command(s.options.binary, "run", "--manifests", s.files.dir, "--node-name", nodeName,
+		"--table-ownership", s.ownership, "-v", "2")
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // Ctrl-C on the terminal is for the demo
 	r, w := io.Pipe()
 	cmd.Stderr = w

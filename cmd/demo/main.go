@@ -62,6 +62,7 @@ var restartTour = []step{
 	{"Somebody flushes the ruleset, under load", flushRuleset},
 	{"The agent is killed and started again, under load", killAgent},
 	{"The ruleset is flushed again, under load", flushRuleset},
+	{"The same where the kernel can't keep others off the table", giveTableUp},
 }
 
 func run(ctx context.Context, o options, p *printer) (err error) {

@@ -37,7 +37,11 @@ func TestTours(t *testing.T) {
 				t.Errorf("the step %q is missing:\n%s", s.title, &out)
 			}
 		}
-		if !strings.HasSuffix(out.String(), "== Done\n   failed requests: 0\n") || strings.Contains(out.String(), "\x1b") {
+		end := "== Done\n   failed requests: 0\n"
+		if restart {
+			end = "== Done\n   writes at restart: 0\n   failed requests: 0\n"
+		}
+		if !strings.HasSuffix(out.String(), end) || strings.Contains(out.String(), "\x1b") {
 			t.Errorf("a tour without a terminal ends like this:\n%s", &out)
 		}
 		nothingIn(t, os.Getenv("TMPDIR"))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -14,18 +15,30 @@ func killAgent(ctx context.Context, s *stage) error {
 		return err
 	}
 	defer l.stop()
-	commits, cancel, err := s.watch(ctx)
+	written, err := s.countWrites()
 	if err != nil {
 		return err
 	}
-	defer cancel()
 	if err := pause(ctx, 500*time.Millisecond); err != nil {
+		return errors.Join(err, written.stop())
+	}
+	if err := s.killAndRun(ctx, l); err != nil {
+		return errors.Join(err, written.stop())
+	}
+	if err := written.stop(); err != nil {
 		return err
 	}
-	before, err := s.conn.Generation()
-	if err != nil {
-		return err
+	s.zero("elements, rules, chains and sets written", uint64(written.content))
+	if written.tables > 0 {
+		s.line("the new agent made the table its own again, so that nobody else can change it: %d commit without content", written.tables)
 	}
+	s.written += uint64(written.content)
+	s.failed += s.finish(l)
+	return nil
+}
+
+// killAndRun leaves the node without an agent for a second.
+func (s *stage) killAndRun(ctx context.Context, l *load) error {
 	s.command(fmt.Sprintf("kill -9 %d", s.agent.process.PID()))
 	if err := s.agent.process.Kill(); err != nil {
 		return err
@@ -40,17 +53,27 @@ func killAgent(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, time.Second); err != nil {
+	s.line("ready again %s after its start", ms(took))
+	return pause(ctx, time.Second)
+}
+
+// giveTableUp starts an agent that leaves the table to everybody, as it is on
+// kernels before 6.9.
+func giveTableUp(ctx context.Context, s *stage) error {
+	if err := s.agent.process.Kill(); err != nil {
 		return err
 	}
-	after, err := s.conn.Generation()
+	s.ownership = "off"
+	s.command("kube-vmap run --table-ownership off ...")
+	took, err := s.runAgent(ctx)
 	if err != nil {
 		return err
 	}
-	s.line("ready again %s after its start", ms(took))
-	s.line("generation of all rulesets on the node: %d before, %d after", before.ID, after.ID)
-	s.line("commits that changed the table: %s", s.bold(fmt.Sprint(len(commits))))
-	s.failed += s.finish(l)
+	s.line("ready %s after its start", ms(took))
+	if err := flushRuleset(ctx, s); err != nil {
+		return err
+	}
+	s.line("%s", s.dim("what failed while the table was gone is no failure of the agent, and not in the sum below"))
 	return nil
 }
 
@@ -98,7 +121,8 @@ func (s *stage) tellFlush(commits <-chan commit, start, flushed time.Time) (unto
 			gone = c.at
 			s.line("nft emptied the table %s after its start", ms(c.at.Sub(start)))
 		case !gone.IsZero():
-			s.line("%s had repaired it %s later", c.Process, ms(c.at.Sub(gone)))
+			s.line("%s had repaired it %s later", c.Process, s.bold(ms(c.at.Sub(gone))))
+			gone = c.at // what follows is no repair
 		}
 	}
 	if gone.IsZero() {

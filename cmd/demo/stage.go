@@ -49,11 +49,13 @@ type stage struct {
 	agent   *agent
 	servers map[string]*testnet.Server
 
-	failed uint64 // requests, in all steps
+	ownership string // of the table, as the agent's flag has it
+	failed    uint64 // requests, in all steps
+	written   uint64 // elements, rules, chains and sets, at restarts
 }
 
 func newStage(o options, p *printer) (s *stage, err error) {
-	s = &stage{printer: p, options: o, servers: map[string]*testnet.Server{}}
+	s = &stage{printer: p, options: o, servers: map[string]*testnet.Server{}, ownership: "auto"}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -110,9 +112,15 @@ func (s *stage) close() error {
 // verdict is the last line.
 func (s *stage) verdict() error {
 	s.heading("Done")
+	if s.options.restart {
+		s.zero("writes at restart", s.written)
+	}
 	s.zero("failed requests", s.failed)
 	if s.failed > 0 {
 		return fmt.Errorf("%d requests failed", s.failed)
+	}
+	if s.written > 0 {
+		return fmt.Errorf("a restart wrote %d elements, rules, chains and sets", s.written)
 	}
 	return nil
 }
