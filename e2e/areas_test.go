@@ -3,7 +3,9 @@ package e2e
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -18,8 +20,8 @@ type area struct {
 }
 
 var _ = ReportAfterSuite("areas", func(report Report) {
-	areas := areasOf(report)
-	writeAreas(os.Stdout, areas)
+	writeAreas(os.Stdout, areasOf(report))
+	writeLeftOut(os.Stdout, report)
 	if !failed {
 		return
 	}
@@ -72,6 +74,19 @@ func writeAreas(w io.Writer, areas []*area) {
 	}
 	total.name = fmt.Sprintf("%d specs in %d areas", total.passed+total.failed+total.skipped, len(areas))
 	fmt.Fprintln(w, &total)
+}
+
+// writeLeftOut tells why specs were left out, and how many for each reason.
+func writeLeftOut(w io.Writer, report Report) {
+	reasons := map[string]int{}
+	for _, spec := range report.SpecReports {
+		if spec.State.Is(types.SpecStateSkipped) && !excluded(spec) {
+			reasons[spec.Failure.Message]++
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
+		fmt.Fprintf(w, "%3d %s\n", reasons[reason], reason)
+	}
 }
 
 func (a *area) String() string {

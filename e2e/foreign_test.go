@@ -49,7 +49,7 @@ func joinForeign(ctx context.Context, kubeconfig string) {
 	GinkgoHelper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	Expect(err).NotTo(HaveOccurred(), "%s", envKubeconfig)
-	config.QPS, config.Burst = 100, 200
+	config.QPS, config.Burst, config.Timeout = 100, 200, 30*time.Second
 	f := &foreign{config: config, image: foreignImage}
 	if image := os.Getenv("E2E_IMAGE"); image != "" {
 		f.image = image
@@ -99,8 +99,12 @@ func (f *foreign) createNamespace(ctx context.Context, prefix string) (string, e
 	return namespace.GetName(), err
 }
 
+// deleteNamespace does not give the pods the grace that they ask for, which is long.
 func (f *foreign) deleteNamespace(ctx context.Context, name string) error {
-	return f.client.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
+	var now int64
+	return errors.Join(
+		f.client.CoreV1().Pods(name).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{}),
+		f.client.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{}))
 }
 
 // gate is the readiness gate by which SetReady makes a pod ready or not.
@@ -224,14 +228,17 @@ func (p *foreignPod) ProbeWith(protocol testnet.Protocol, to netip.AddrPort, opt
 	if timeout == 0 {
 		timeout = testnet.DefaultTimeout
 	}
-	seconds := fmt.Sprintf("%.1f", timeout.Seconds())
+	seconds, from := fmt.Sprintf("%.1f", timeout.Seconds()), ""
+	if port := options.Source.Port(); port != 0 {
+		from = map[testnet.Protocol]string{testnet.TCP: "--local-port", testnet.UDP: "-p"}[protocol] + fmt.Sprintf(" %d", port)
+	}
 	outcome := testnet.Outcome{Source: netip.AddrPortFrom(p.Addr(familyOf(to)), 0)}
 	var command string
 	switch protocol {
 	case testnet.TCP:
-		command = fmt.Sprintf(`curl -g -s --max-time %s -w '\n' http://%s/hostname http://%s/clientip`, seconds, to, to)
+		command = fmt.Sprintf(`curl -g -s --max-time %s %s -w '\n' http://%s/hostname http://%s/clientip`, seconds, from, to, to)
 	case testnet.UDP:
-		command = fmt.Sprintf(`printf 'hostname\n' | timeout %s nc -u -w 1 %s %d`, seconds, to.Addr(), to.Port())
+		command = fmt.Sprintf(`printf 'hostname\n' | timeout %s nc -u -w 1 %s %s %d`, seconds, from, to.Addr(), to.Port())
 	default:
 		outcome.Kind, outcome.Err = testnet.Broken, errors.New("no client of the protocol")
 		return outcome

@@ -145,7 +145,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		return
 	}
 	startLab(ctx)
-}, NodeTimeout(3*time.Minute))
+}, NodeTimeout(foreignSpecTimeout))
 
 func startLab(ctx context.Context) {
 	var err error
