@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/client-go/util/workqueue"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // namespace holds all objects: it exists.
@@ -77,32 +77,27 @@ func newServices(scale Scale) *Services {
 	return s
 }
 
-// load creates the objects of all Services, many at once, and returns how long it took.
+// load stores the objects of all Services, and returns how long it took until the
+// API server lists them.
 func (w *World) load(ctx context.Context, services []*Service) (time.Duration, error) {
-	const atOnce = 48
 	start := time.Now()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	workqueue.ParallelizeUntil(ctx, atOnce, len(services), func(i int) {
-		if err := w.create(ctx, services[i]); err != nil {
-			cancel(err)
-		}
-	})
-	if err := context.Cause(ctx); err != nil {
+	store, err := newStore(w.controlPlane.Etcd())
+	if err != nil {
+		return 0, err
+	}
+	defer store.close()
+	if err := store.write(ctx, services); err != nil {
 		return 0, fmt.Errorf("load objects: %w", err)
 	}
-	return time.Since(start), nil
-}
-
-func (w *World) create(ctx context.Context, s *Service) error {
-	created, err := w.client.CoreV1().Services(namespace).Create(ctx, s.object(), metav1.CreateOptions{})
+	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 5*time.Minute, true, func(ctx context.Context) (bool, error) {
+		cached := metav1.ListOptions{ResourceVersion: "0"}
+		slices, err := w.client.DiscoveryV1().EndpointSlices(namespace).List(ctx, cached)
+		return err == nil && len(slices.Items) >= len(services), err
+	})
 	if err != nil {
-		return err
+		return 0, fmt.Errorf("wait for the objects that were loaded: %w", err)
 	}
-	slice := s.slice()
-	slice.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(created, corev1.SchemeGroupVersion.WithKind("Service"))}
-	_, err = w.client.DiscoveryV1().EndpointSlices(namespace).Create(ctx, slice, metav1.CreateOptions{})
-	return err
+	return time.Since(start), nil
 }
 
 func (s *Service) object() *corev1.Service {

@@ -124,6 +124,9 @@ func (cp *ControlPlane) makeDirs() (err error) {
 // Server is the URL of the API server.
 func (cp *ControlPlane) Server() string { return "https://" + cp.server.String() }
 
+// Etcd is the URL of etcd, a socket without TLS.
+func (cp *ControlPlane) Etcd() string { return cp.etcdURL() }
+
 // Client is a client with the rights of a cluster administrator.
 func (cp *ControlPlane) Client() kubernetes.Interface { return cp.client }
 
