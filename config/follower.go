@@ -20,7 +20,8 @@ import (
 // transaction until the configuration is known: else a restart would program
 // another one first.
 type Follower struct {
-	opts Options
+	opts  Options
+	agent Agent
 
 	mu     sync.Mutex // the edge: sources call from their goroutines
 	inputs inputs
@@ -37,12 +38,15 @@ type Options struct {
 	// Objects watches the ProxyConfigs and delivers all of them, each time one
 	// changes. Nil: there are none.
 	Objects func(ctx context.Context, deliver func([]Object)) error
+	Log     logr.Logger
+}
 
+// Agent is what a configuration is for. Its methods are called one after the other.
+type Agent struct {
 	// Apply takes a new configuration over. An error refuses it.
 	Apply func(context.Context, Running) error
-	// Tell is told of each report that differs from the one before. Nil: nobody.
+	// Tell is told how it came out each time that something changed.
 	Tell func(Report)
-	Log  logr.Logger
 }
 
 // Object is a ProxyConfig of the cluster; Err says why it can't be read.
@@ -92,6 +96,9 @@ func New(opts Options) (*Follower, error) {
 
 // Start is the configuration to begin with: that of the flags and the file.
 func (f *Follower) Start() Running { return f.Report().Running }
+
+// For says which agent is configured. Call it before Run.
+func (f *Follower) For(a Agent) { f.agent = a }
 
 // Report tells how things stand.
 func (f *Follower) Report() Report {
@@ -169,7 +176,7 @@ func (f *Follower) resolve(ctx context.Context, in *inputs) {
 	if err == nil {
 		running = running.With(&merged.Settings)
 		if hash := running.Hash(); hash != f.last {
-			if err = f.opts.Apply(ctx, running); err == nil {
+			if err = f.agent.Apply(ctx, running); err == nil {
 				f.opts.Log.Info("configured", "hash", hash, "changes", running.Differences(f.report.Running))
 				f.last = hash
 			} else if n := len(merged.Objects); n > 0 {
@@ -224,9 +231,7 @@ func (f *Follower) conclude(in *inputs, running Running, objects []*v1alpha1.Pro
 		f.opts.Log.Info("configuration refused, the last good one stays in force", "reason", text)
 	}
 	f.refused = text
-	if f.opts.Tell != nil {
-		f.opts.Tell(now)
-	}
+	f.agent.Tell(now)
 }
 
 // Beside is the source of the node's own objects, from which the follower takes the

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/kube-vmap/kube-vmap/config/v1alpha1"
@@ -137,20 +138,34 @@ func (r Running) Differences(from Running) string {
 		}
 	}
 	p, q := &r.Proxy, &from.Proxy
-	differ("nodePortAddresses", p.NodePortAddresses, q.NodePortAddresses)
+	differ("nodePortAddresses", nodePortText(p), nodePortText(q))
 	differ("detectLocal", detectText(p), detectText(q))
 	differ("masqueradeAll", p.MasqueradeAll, q.MasqueradeAll)
 	differ("masqueradeMark", fmt.Sprintf("0x%x", p.MasqueradeMark), fmt.Sprintf("0x%x", q.MasqueradeMark))
 	differ("coalesce", p.Coalesce, q.Coalesce)
 	differ("sessionAffinity.maxBindings", p.AffinitySize, q.AffinitySize)
-	differ("conntrack", r.Sysctls, from.Sysctls)
+	s, t := &r.Sysctls, &from.Sysctls
+	differ("conntrack.maxPerCore", s.MaxPerCore, t.MaxPerCore)
+	differ("conntrack.min", s.Min, t.Min)
+	differ("conntrack.tcpEstablishedTimeout", s.TCPEstablishedTimeout, t.TCPEstablishedTimeout)
+	differ("conntrack.tcpCloseWaitTimeout", s.TCPCloseWaitTimeout, t.TCPCloseWaitTimeout)
+	differ("conntrack.tcpBeLiberal", s.TCPBeLiberal, t.TCPBeLiberal)
+	differ("conntrack.udpTimeout", s.UDPTimeout, t.UDPTimeout)
+	differ("conntrack.udpStreamTimeout", s.UDPStreamTimeout, t.UDPStreamTimeout)
 	differ("counters", p.Counters, q.Counters)
 	differ("tableOwnership", r.Ownership, from.Ownership)
 	differ("repair", fmt.Sprint(p.Repair, " within ", p.RepairDelay), fmt.Sprint(q.Repair, " within ", q.RepairDelay))
 	differ("externalIPs", p.ExternalIPs, q.ExternalIPs)
 	differ("logging.verbosity", r.Verbosity, from.Verbosity)
-	differ("serviceProxyName", r.ServiceProxyName, from.ServiceProxyName)
+	differ("serviceProxyName", strconv.Quote(r.ServiceProxyName), strconv.Quote(from.ServiceProxyName))
 	return strings.Join(list, ", ")
+}
+
+func nodePortText(c *proxy.Config) string {
+	if c.NodePortAddresses.Primary {
+		return "primary"
+	}
+	return fmt.Sprint(c.NodePortAddresses.CIDRs)
 }
 
 func detectText(c *proxy.Config) string {

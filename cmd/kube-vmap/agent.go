@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime/debug"
 
 	"github.com/go-logr/logr"
+	"k8s.io/client-go/dynamic"
 
+	"github.com/kube-vmap/kube-vmap/config"
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/conntrack"
@@ -18,14 +21,16 @@ import (
 
 // agent is a proxy with everything that works beside it.
 type agent struct {
-	config  proxy.Config
-	flags   *proxyFlags
-	sysctls conntrack.Sysctls
+	node    string
+	flags   config.Running
 	serve   serveFlags
 	objects source.Source
+	config  *config.Follower
 	events  proxy.Recorder
-	close   func() // ends what connect began; may be nil
+	api     dynamic.Interface // nil without a cluster
+	close   func()            // ends what connect began; may be nil
 	log     logr.Logger
+	level   *slog.LevelVar
 }
 
 // run connects to the kernel and works until the context ends.
@@ -42,10 +47,16 @@ func (a *agent) run(ctx context.Context) (err error) {
 		return errors.Join(err, writer.Close())
 	}
 	defer func() { err = errors.Join(err, reader.Close(), writer.Close()) }()
-	if a.config.Own, err = a.flags.own(writer); err != nil {
+	start := &configurer{agent: a}
+	if start.canOwn, err = canOwn(writer); err != nil {
 		return err
 	}
-	p := proxy.New(a.config, writer, a.log, a.objects, hostaddrs.New(hostaddrs.Options{Log: a.log.WithName("hostaddrs")}))
+	if err := start.begin(a.flags, a.config.Start()); err != nil {
+		return err
+	}
+	p := proxy.New(start.now().Proxy, writer, a.log, a.config.Beside(a.objects), a.config,
+		hostaddrs.New(hostaddrs.Options{Log: a.log.WithName("hostaddrs")}))
+	start.proxy = p
 	p.EnforceBindings(reader)
 	p.RepairForeignChanges(writer)
 	p.KeepCounters(writer)
@@ -53,24 +64,26 @@ func (a *agent) run(ctx context.Context) (err error) {
 	p.CleanFlows(conntrack.New(conntrack.Options{
 		Log: a.log.WithName("conntrack"), OnDeleted: func(n int) { measured.ConntrackDeleted(n) },
 	}))
-	scraper, err := exportConnections(a.config.Table, measured)
+	scraper, err := exportConnections(start.now().Proxy.Table, measured)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, scraper.Close()) }()
-	servers := a.instrument(p, measured)
-	p.WhenComplete(a.applySysctls)     // they exist once a table uses conntrack
+	start.metrics = measured
+	a.config.For(config.Agent{Apply: start.apply, Tell: start.tell})
+	servers := a.instrument(p, measured, start)
+	p.WhenComplete(start.complete)     // sysctls exist once a table uses conntrack
 	p.WhenComplete(debug.FreeOSMemory) // the first load needs more than what follows
 	return runBoth(ctx, p.Run, servers.Run)
 }
 
 // instrument connects the proxy with its metrics, health and events.
-func (a *agent) instrument(p *proxy.Proxy, measured *metrics.Metrics) *health.Servers {
+func (a *agent) instrument(p *proxy.Proxy, measured *metrics.Metrics, c *configurer) *health.Servers {
 	state := health.NewState(health.DefaultTimeout)
 	servers := health.New(health.Options{
 		State: state, HealthzAddress: a.serve.healthz, MetricsAddress: a.serve.metrics, BindHardFail: a.serve.hardFail,
 		Metrics:   measured.Handler(func(err error) { a.log.Error(err, "collect metrics") }),
-		Configz:   func() any { return a.config },
+		Configz:   func() any { return c.now() },
 		Handlers:  a.handlers(p),
 		Profiling: a.serve.profiling, Probes: measured, BindFailed: p.BindFailed, Log: a.log.WithName("health"),
 	})
@@ -89,10 +102,4 @@ func runBoth(ctx context.Context, a, b func(context.Context) error) error {
 	first := <-ended
 	cancel()
 	return errors.Join(first, <-ended)
-}
-
-func (a *agent) applySysctls() {
-	for _, warning := range a.sysctls.Apply("/proc/sys") {
-		a.log.Info("sysctl not set", "reason", warning.Error())
-	}
 }

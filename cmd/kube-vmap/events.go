@@ -8,6 +8,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/kube-vmap/kube-vmap/config/v1alpha1"
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 )
@@ -48,6 +49,8 @@ func reference(o model.ObjectRef) *corev1.ObjectReference {
 		ref.APIVersion = "discovery.k8s.io/v1"
 	case "ServiceCIDR":
 		ref.APIVersion = "networking.k8s.io/v1"
+	case v1alpha1.KindProxyConfig:
+		ref.APIVersion = v1alpha1.GroupVersion.String()
 	case "Node":
 		ref.UID = types.UID(o.Name) // as the kubelet does: kubectl describe looks for that
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -11,7 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/kube-vmap/kube-vmap/nft/kernel"
+	"github.com/kube-vmap/kube-vmap/config"
+	"github.com/kube-vmap/kube-vmap/config/v1alpha1"
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
 )
@@ -27,6 +27,7 @@ type proxyFlags struct {
 	nodePortAddresses []string
 	externalIPs       []string
 	coalesce          time.Duration
+	counters          string
 	ownership         string
 }
 
@@ -44,17 +45,34 @@ func (f *proxyFlags) register(fs *pflag.FlagSet) {
 		`addresses of this node that accept node ports: "primary" (the node's InternalIPs), or prefixes`)
 	fs.StringSliceVar(&f.externalIPs, "external-ips", []string{"all"},
 		`addresses in spec.externalIPs of Services that are served: "all", "none", or prefixes`)
-	fs.StringVar(&f.ownership, "table-ownership", ownershipAuto,
+	fs.StringVar(&f.counters, "counters", d.Counters.String(),
+		"what new connections are counted by: off, services, or endpoints, which includes services")
+	fs.StringVar(&f.ownership, "table-ownership", "auto",
 		"keep other processes from changing the table: auto (where the kernel can, from 6.9), on or off")
 	fs.DurationVar(&f.coalesce, "coalesce", d.Coalesce, "how long changes are collected after a transaction, 0 to 1s")
 }
 
-// The values of --table-ownership.
-const (
-	ownershipAuto = "auto"
-	ownershipOn   = "on"
-	ownershipOff  = "off"
-)
+// ownership are the values of --table-ownership.
+var ownership = map[string]v1alpha1.TableOwnership{
+	"auto": v1alpha1.OwnershipAuto, "on": v1alpha1.OwnershipRequired, "off": v1alpha1.OwnershipDisabled,
+}
+
+// running is the configuration by these flags and those of the sysctls, the log and
+// the objects.
+func (f *proxyFlags) running(sysctls *sysctlFlags, log *logFlags, objects *objectFlags) (config.Running, error) {
+	c, err := f.config()
+	if err != nil {
+		return config.Running{}, err
+	}
+	owned, known := ownership[f.ownership]
+	if !known {
+		err = fmt.Errorf("--table-ownership=%s: must be auto, on or off", f.ownership)
+	}
+	return config.Running{
+		Proxy: c, Ownership: owned, Sysctls: sysctls.Sysctls,
+		ServiceProxyName: objects.serviceProxyName, Verbosity: log.verbosity,
+	}, err
+}
 
 // config validates the flags.
 func (f *proxyFlags) config() (proxy.Config, error) {
@@ -69,10 +87,8 @@ func (f *proxyFlags) config() (proxy.Config, error) {
 		return c, fmt.Errorf("--masquerade-bit=%d: must be from 0 to 31", f.masqueradeBit)
 	}
 	c.MasqueradeMark = 1 << f.masqueradeBit
-	switch f.ownership {
-	case ownershipAuto, ownershipOn, ownershipOff:
-	default:
-		return c, fmt.Errorf("--table-ownership=%s: must be auto, on or off", f.ownership)
+	if err := c.Counters.UnmarshalText([]byte(f.counters)); err != nil {
+		return c, fmt.Errorf("--counters=%s: must be off, services or endpoints", f.counters)
 	}
 	var err error
 	if c.NodeName, err = f.node(); err != nil {
@@ -86,26 +102,6 @@ func (f *proxyFlags) config() (proxy.Config, error) {
 	}
 	c.NodePortAddresses, err = f.nodePorts()
 	return c, err
-}
-
-// own decides whether to own the table, which the kernel may not be able to.
-func (f *proxyFlags) own(conn *kernel.Conn) (bool, error) {
-	if f.ownership == ownershipOff {
-		return false, nil
-	}
-	// A table that persists shows that the kernel can; to try it is a commit.
-	snapshot, err := conn.ReadStructure(ruleset.DefaultTable, func(string) bool { return false })
-	if err != nil {
-		return false, err
-	}
-	if snapshot.Table != nil && snapshot.Table.Persist {
-		return true, nil
-	}
-	can, err := conn.CanPersist()
-	if err == nil && !can && f.ownership == ownershipOn {
-		err = errors.New("--table-ownership=on: this kernel can't keep an owned table when its owner ends; that needs 6.9")
-	}
-	return can, err
 }
 
 func (f *proxyFlags) node() (string, error) {

@@ -13,6 +13,8 @@ import (
 type logFlags struct {
 	format    string
 	verbosity int
+
+	level slog.LevelVar // of the logger; it can change
 }
 
 func (f *logFlags) register(fs *pflag.FlagSet) {
@@ -22,7 +24,8 @@ func (f *logFlags) register(fs *pflag.FlagSet) {
 
 // logger makes the log. A logr verbosity n is level -n of slog.
 func (f *logFlags) logger(w io.Writer) (logr.Logger, error) {
-	opts := &slog.HandlerOptions{Level: slog.Level(-f.verbosity), ReplaceAttr: levelNames}
+	f.level.Set(slog.Level(-f.verbosity))
+	opts := &slog.HandlerOptions{Level: &f.level, ReplaceAttr: levelNames}
 	switch f.format {
 	case "text":
 		return logr.FromSlogHandler(slog.NewTextHandler(w, opts)), nil

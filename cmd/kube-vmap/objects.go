@@ -5,10 +5,12 @@ import (
 	"fmt"
 
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/dynamic"
 	clientset "k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kube-vmap/kube-vmap/config"
 	"github.com/kube-vmap/kube-vmap/proxy/source/kubernetes"
 	"github.com/kube-vmap/kube-vmap/proxy/source/manifests"
 )
@@ -30,32 +32,37 @@ func (f *objectFlags) register(fs *pflag.FlagSet) {
 		"take the Services with this value of the label service.kubernetes.io/service-proxy-name (default: those without the label)")
 }
 
-// connect finds the source of objects for the agent, and where its events go.
-func (f *objectFlags) connect(a *agent) error {
+// connect finds the source of objects for the agent, where its events go, and the
+// objects that configure it.
+func (f *objectFlags) connect(a *agent, follow *config.Options) error {
 	if f.manifests != "" {
 		if f.kubeconfig != "" || f.server != "" {
 			return errors.New("--manifests and --kubeconfig or --server exclude each other")
 		}
 		a.objects = manifests.New(f.manifests, manifests.Options{
-			NodeName: a.config.NodeName, ServiceProxyName: f.serviceProxyName, Log: a.log.WithName("manifests"),
+			NodeName: a.node, ServiceProxyName: f.serviceProxyName, Log: a.log.WithName("manifests"),
 		})
 		return nil
 	}
-	config, err := f.clusterConfig()
+	cluster, err := f.clusterConfig()
 	if err != nil {
 		return err
 	}
-	a.objects, err = kubernetes.New(config, kubernetes.Options{
-		NodeName: a.config.NodeName, ServiceProxyName: f.serviceProxyName, Log: a.log.WithName("kubernetes"),
+	a.objects, err = kubernetes.New(cluster, kubernetes.Options{
+		NodeName: a.node, ServiceProxyName: f.serviceProxyName, Log: a.log.WithName("kubernetes"),
 	})
 	if err != nil {
 		return err
 	}
-	client, err := clientset.NewForConfig(config)
+	client, err := clientset.NewForConfig(cluster)
 	if err != nil {
 		return fmt.Errorf("connect to the cluster: %w", err)
 	}
-	events := newRecorder(client, a.config.NodeName)
+	if a.api, err = dynamic.NewForConfig(cluster); err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	follow.Objects = config.Watch(a.api, a.log.WithName("config"))
+	events := newRecorder(client, a.node)
 	a.events, a.close = events, events.stop
 	return nil
 }

@@ -27,7 +27,8 @@ type own struct {
 	bindingsLimit    [families]prometheus.Gauge
 	affinityFull     [families]prometheus.Counter
 
-	ready prometheus.Gauge
+	ready   prometheus.Gauge
+	refused prometheus.Gauge
 }
 
 func newOwn(r prometheus.Registerer, sets []string) own {
@@ -46,8 +47,10 @@ func newOwn(r prometheus.Registerer, sets []string) own {
 		ignored: gauge("kube_vmap_external_ips_ignored",
 			"Addresses in the spec.externalIPs of Services that the node's policy (--external-ips) excludes."),
 		ready: gauge("kube_vmap_ready", "1 once the table has been complete, else 0."),
+		refused: gauge("kube_vmap_configuration_refused",
+			"1 while a ProxyConfig or the file of --config is refused and the last good configuration stays in force, else 0."),
 	}
-	r.MustRegister(o.operations, o.repairs, o.quarantined, o.conflicts, o.ignored, o.ready)
+	r.MustRegister(o.operations, o.repairs, o.quarantined, o.conflicts, o.ignored, o.ready, o.refused)
 	o.registerSync(r)
 	o.registerElements(r, sets)
 	o.registerByFamily(r)
@@ -163,11 +166,16 @@ func (o *own) AffinityBindings(f IPFamily, n, limit int) {
 }
 
 // Ready says whether the table has been complete.
-func (o *own) Ready(ready bool) {
-	if ready {
-		o.ready.Set(1)
+func (o *own) Ready(ready bool) { setBool(o.ready, ready) }
+
+// ConfigurationRefused says whether something that configures the node is refused.
+func (o *own) ConfigurationRefused(refused bool) { setBool(o.refused, refused) }
+
+func setBool(g prometheus.Gauge, is bool) {
+	if is {
+		g.Set(1)
 	} else {
-		o.ready.Set(0)
+		g.Set(0)
 	}
 }
 
