@@ -65,6 +65,12 @@ lint: ## Linters and import rules
 	cd .ci/tools && $(GO) build -o ../../$(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	$(BIN)/golangci-lint run
 
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities in what each module calls (needs vuln.go.dev)
+	for module in . charts e2e e2e/binaries; do \
+		(cd $$module && $(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...) || exit 1; \
+	done
+
 .PHONY: benchmark
 benchmark: ## Micro-benchmarks (go test -bench), for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem ./nft/... ./proxy/...
