@@ -30,9 +30,15 @@ const (
 )
 
 var _ = Describe("Large clusters", Label(scale), func() {
-	w := newWorld("scale")
+	// Its namespace goes with the cluster: to empty it takes minutes.
+	w := &world{}
+	BeforeEach(func(ctx SpecContext) {
+		var err error
+		w.namespace, err = ours("room for many Services").CreateNamespace(ctx, "scale")
+		Expect(err).NotTo(HaveOccurred())
+	})
 
-	It(fmt.Sprintf("%d Services with %d endpoints each take little memory", manyServices, manyEndpoints), Label(better), SpecTimeout(10*time.Minute), func(ctx SpecContext) {
+	It(fmt.Sprintf("%d Services with %d endpoints each take little memory", manyServices, manyEndpoints), Label(better), SpecTimeout(10*time.Minute), PollProgressAfter(8*time.Minute), func(ctx SpecContext) {
 		w.fill(ctx)
 		backend := w.pod(ctx, "web", cluster.PodSpec{Name: "web-1", Node: nodeB})
 		service := w.service(ctx, "web", corev1.ServiceSpec{})
