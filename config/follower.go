@@ -68,7 +68,7 @@ type inputs struct {
 	file    *v1alpha1.ProxyConfig // the last that was valid
 	fileErr error
 	objects []Object
-	labels  map[string]string
+	node    *model.Node // nil: not known
 
 	sourced bool // the node's labels are known, or there are none for now
 	listed  bool // so are the objects
@@ -106,6 +106,9 @@ func (f *Follower) Report() Report {
 	defer f.mu.Unlock()
 	return f.report
 }
+
+// Node is the own Node as it passed by; nil while there is none.
+func (f *Follower) Node() *model.Node { return f.now().node }
 
 // Run implements [source.Source].
 func (f *Follower) Run(ctx context.Context, sink source.Sink) error {
@@ -199,7 +202,11 @@ func (in *inputs) merge() (m Merged, refused *v1alpha1.ProxyConfig, err error) {
 		}
 		list = append(list, in.objects[i].ProxyConfig)
 	}
-	m, err = Merge(list, in.labels)
+	var labels map[string]string
+	if in.node != nil {
+		labels = in.node.Labels
+	}
+	m, err = Merge(list, labels)
 	var invalid *InvalidError
 	var conflict *ConflictError
 	switch {
@@ -257,7 +264,7 @@ type labelSink struct {
 // Apply implements [source.Sink].
 func (s *labelSink) Apply(u model.Update) {
 	if u.Node != nil {
-		s.follower.change(func(in *inputs) { in.labels = u.Node.Labels })
+		s.follower.change(func(in *inputs) { in.node = u.Node })
 	}
 	s.Sink.Apply(u)
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/kube-vmap/kube-vmap/config"
+	"github.com/kube-vmap/kube-vmap/config/fleet"
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/conntrack"
@@ -74,7 +75,7 @@ func (a *agent) run(ctx context.Context) (err error) {
 	servers := a.instrument(p, measured, start)
 	p.WhenComplete(start.complete)     // sysctls exist once a table uses conntrack
 	p.WhenComplete(debug.FreeOSMemory) // the first load needs more than what follows
-	return runBoth(ctx, p.Run, servers.Run)
+	return runAll(ctx, p.Run, servers.Run, a.reporter(p))
 }
 
 // instrument connects the proxy with its metrics, health and events.
@@ -91,15 +92,32 @@ func (a *agent) instrument(p *proxy.Proxy, measured *metrics.Metrics, c *configu
 	return servers
 }
 
-// runBoth runs two until the context or one of them ends, and waits for both.
-func runBoth(ctx context.Context, a, b func(context.Context) error) error {
+// reporter writes the node's ProxyNode; without a cluster it waits for the end.
+func (a *agent) reporter(p *proxy.Proxy) func(context.Context) error {
+	if a.api == nil {
+		return func(ctx context.Context) error {
+			<-ctx.Done()
+			return nil
+		}
+	}
+	return fleet.New(fleet.Options{
+		Client: a.api, Version: version, Kernel: kernel.Release(), Interval: a.serve.reportInterval,
+		Status: p.Status, Config: a.config.Report, Node: a.config.Node, Log: a.log.WithName("fleet"),
+	}).Run
+}
+
+// runAll runs all until the context or one of them ends, and waits for them.
+func runAll(ctx context.Context, all ...func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ended := make(chan error, 2)
-	for _, run := range []func(context.Context) error{a, b} {
+	ended := make(chan error, len(all))
+	for _, run := range all {
 		go func() { ended <- run(ctx) }()
 	}
-	first := <-ended
-	cancel()
-	return errors.Join(first, <-ended)
+	var errs []error
+	for range all {
+		errs = append(errs, <-ended)
+		cancel()
+	}
+	return errors.Join(errs...)
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"time"
+
 	"github.com/spf13/pflag"
 
+	"github.com/kube-vmap/kube-vmap/config/fleet"
 	"github.com/kube-vmap/kube-vmap/proxy/health"
 )
 
@@ -10,6 +13,7 @@ import (
 type serveFlags struct {
 	healthz, metrics    string
 	hardFail, profiling bool
+	reportInterval      time.Duration
 }
 
 func (f *serveFlags) register(fs *pflag.FlagSet) {
@@ -18,5 +22,6 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.metrics, "metrics-bind-address", health.DefaultMetricsAddress,
 		"where /metrics, /proxyMode and /configz are served; an empty string: nowhere")
 	fs.BoolVar(&f.hardFail, "bind-address-hard-fail", false, "end if one of the two can't be bound, instead of trying again")
+	fs.DurationVar(&f.reportInterval, "report-interval", fleet.DefaultInterval, "how often the node's ProxyNode is written at most")
 	fs.BoolVar(&f.profiling, "profiling", false, "serve /debug/pprof/ at the metrics address")
 }

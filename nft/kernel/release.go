@@ -25,6 +25,10 @@ func checkRelease(release string) error {
 // kernelAtLeast compares the running kernel's release.
 func kernelAtLeast(major, minor int) bool { return releaseAtLeast(kernelRelease(), major, minor) }
 
+// Release is the running kernel's release, as `uname -r` prints it; empty if the
+// kernel does not tell.
+func Release() string { return kernelRelease() }
+
 // kernelRelease is what `uname -r` prints, empty if the kernel does not tell.
 func kernelRelease() string {
 	var u unix.Utsname
