@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"slices"
+
 	"github.com/kube-vmap/kube-vmap/nft"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
@@ -22,11 +24,83 @@ func Render(config Config, u model.Update) *nft.Table {
 
 // ReadFrontends reads what the kernel has for each frontend.
 func ReadFrontends(config Config, dp Dataplane) ([]ruleset.FrontendStatus, error) {
-	t := ruleset.NewTracker(config.options(newCluster()))
-	if _, err := adopt(dp, t); err != nil {
+	t, err := readTable(config.Table, dp, nil)
+	if err != nil || t == nil {
 		return nil, err
 	}
 	return t.List(), nil
+}
+
+// CountedFrontend is what the kernel has for a frontend, with what it has counted.
+type CountedFrontend struct {
+	ruleset.FrontendStatus
+	Connections uint64                   // new ones since the element was made
+	PerBackend  map[model.Backend]uint64 // nil if backends are not counted
+}
+
+// CountedFrontends is what the kernel has for all frontends.
+type CountedFrontends struct {
+	Exists  bool // there is a table
+	Counted bool // it counts
+	List    []CountedFrontend
+}
+
+// ReadCountedFrontends is ReadFrontends with the counters.
+func ReadCountedFrontends(table string, dp Dataplane) (f CountedFrontends, err error) {
+	type element struct {
+		set      string
+		frontend model.FrontendKey
+		slot     uint32
+	}
+	counts := map[element]ruleset.Count{} // an element may be visited twice
+	t, err := readTable(table, dp, func(set *nft.Set, e *nft.Element) {
+		if c, ok := ruleset.CountOf(set, e); ok {
+			counts[element{set.Name, c.Frontend, c.Slot}] = c
+		}
+	})
+	if err != nil || t == nil {
+		return f, err
+	}
+	totals := map[model.FrontendKey]*CountedFrontend{}
+	f.Exists, f.Counted = true, slices.ContainsFunc(t.Kernel().Sets, func(s *nft.Set) bool { return s.Counters })
+	for _, s := range t.List() {
+		f.List = append(f.List, CountedFrontend{FrontendStatus: s})
+	}
+	for i := range f.List {
+		totals[f.List[i].Key] = &f.List[i]
+	}
+	for _, c := range counts {
+		if total := totals[c.Frontend]; total != nil {
+			total.add(c)
+		}
+	}
+	return f, nil
+}
+
+func (f *CountedFrontend) add(c ruleset.Count) {
+	if !c.Backend.IsValid() {
+		f.Connections += c.Connections
+		return
+	}
+	if f.PerBackend == nil {
+		f.PerBackend = map[model.Backend]uint64{}
+	}
+	f.PerBackend[c.Backend] += c.Connections
+}
+
+// readTable reads a table into a tracker of its own, nil if there is none. Each
+// element goes to visit as well, if that is not nil.
+func readTable(table string, dp Dataplane, visit func(*nft.Set, *nft.Element)) (*ruleset.Tracker, error) {
+	if visit == nil {
+		visit = func(*nft.Set, *nft.Element) {}
+	}
+	opts := ruleset.DefaultOptions()
+	opts.Table = table
+	t := ruleset.NewTracker(opts)
+	if _, err := adoptAnd(dp, t, visit); err != nil || t.Kernel() == nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // SetNames are the names of all sets and maps that a table may have.

@@ -15,6 +15,14 @@ func (a *agent) handlers(p *proxy.Proxy) map[string]http.Handler {
 			status, err := p.Status(r.Context())
 			return agentStatus{Version: version, Status: status}, err
 		}),
+		"GET /objects": answer(func(r *http.Request) (any, error) {
+			frontend, err := parseFrontend(r.URL.Query().Get("to"))
+			if err != nil {
+				return nil, err
+			}
+			return p.Objects(r.Context(), frontend)
+		}),
+		"GET /diff": answer(func(r *http.Request) (any, error) { return p.Differences(r.Context()) }),
 	}
 }
 

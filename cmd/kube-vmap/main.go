@@ -20,10 +20,12 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	if err := execute(); err != nil {
+	err := execute()
+	code, silent := exitCode(err)
+	if !silent {
 		fmt.Fprintln(os.Stderr, "kube-vmap:", err)
-		os.Exit(1)
 	}
+	os.Exit(code)
 }
 
 // execute runs the command until it ends or a signal ends it.
@@ -44,5 +46,6 @@ or "nft list table inet kube-vmap".`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(runCommand(), renderCommand(), servicesCommand(), cleanupCommand(), sysctlsCommand(), versionCommand())
+	root.AddCommand(explainCommand(), diffCommand(), exitCodesHelp())
 	return root
 }

@@ -1,0 +1,310 @@
+package explain
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/kube-vmap/kube-vmap/proxy/model"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
+)
+
+// walk follows one client's packet through the table.
+type walk struct {
+	*explainer
+	client  client
+	suffix  string // of the family's sets and chains
+	outcome Outcome
+}
+
+func (w *walk) step(chain, format string, args ...any) {
+	w.outcome.Steps = append(w.outcome.Steps, Step{chain, fmt.Sprintf(format, args...)})
+}
+
+func (w *walk) end(v Verdict, format string, args ...any) {
+	w.outcome.Verdict, w.outcome.Reason = v, fmt.Sprintf(format, args...)
+}
+
+// outcome is what becomes of a client's connection.
+func (e *explainer) outcome(c client) Outcome {
+	w := walk{explainer: e, client: c, suffix: "6"}
+	if e.query.To.Addr.Is4() {
+		w.suffix = "4"
+	}
+	switch {
+	case !e.kernel.Exists:
+		w.end(Untouched, "there is no table inet %s on this node: nothing is served", e.kernel.Table)
+	case w.firewalled():
+	default:
+		w.nat()
+	}
+	return w.outcome
+}
+
+// firewalled is the chain firewall, before the destination is translated.
+func (w *walk) firewalled() (dropped bool) {
+	f := w.kernel.Frontend
+	if f == nil || !f.Filtered {
+		return false
+	}
+	from := w.query.From
+	allowed := slices.ContainsFunc(f.Sources, func(p netip.Prefix) bool { return p.Contains(from) })
+	switch {
+	case !from.IsValid():
+		w.step("firewall", "firewalled%s: only sources in %s may pass", w.suffix, prefixes(f.Sources))
+		return false
+	case allowed:
+		w.step("firewall", "allowed-sources%s: %s is in %s", w.suffix, from, prefixes(f.Sources))
+		return false
+	}
+	w.step("firewall", "allowed-sources%s: %s is not in %s, drop", w.suffix, from, prefixes(f.Sources))
+	w.end(Dropped, "loadBalancerSourceRanges of %s allow only %s", serviceOf(f.Service), prefixes(f.Sources))
+	return true
+}
+
+// nat is the chain services.
+func (w *walk) nat() {
+	k, f := w.kernel, w.kernel.Frontend
+	hook := "nat-prerouting"
+	if w.client == node {
+		hook = "nat-output"
+	}
+	w.step(hook, "jump services")
+	if f == nil {
+		w.step("services", "services%s has no %s: the destination stays", w.suffix, w.query.To)
+		w.unserved()
+		return
+	}
+	if f.Kind == model.ClusterIP && (k.Masquerades == MasqueradesAll || k.Masquerades == MasqueradesOutside && w.client != pod) {
+		w.step("services", "cluster-ips%s: jump mark-for-masquerade", w.suffix)
+		w.outcome.Masqueraded = true
+	}
+	if f.Kind.IsExternal() && !w.external() {
+		return
+	}
+	w.step("services", "services%s: goto %s", w.suffix, w.balancer("", f.Class))
+	w.balance("", f.Class, f.Slots)
+}
+
+// external is the chain external-cluster or external-local. It reports whether the
+// packet comes back to services.
+func (w *walk) external() bool {
+	f := w.kernel.Frontend
+	if f.Policy == model.PolicyCluster {
+		w.step("services", "external%s (%s): jump external-cluster", w.suffix, f.Kind)
+		w.step("external-cluster", "goto mark-for-masquerade")
+		w.outcome.Masqueraded = true
+		return true
+	}
+	chain := "external-local" + w.suffix
+	w.step("services", "external%s (%s): jump %s", w.suffix, f.Kind, chain)
+	switch w.client {
+	case pod:
+		w.step(chain, "pods take the short circuit to all endpoints")
+		return true
+	case node:
+		w.step(chain, "fib saddr type local: goto mark-for-masquerade")
+		w.outcome.Masqueraded = true
+		return true
+	}
+	if len((&ruleset.FrontendStatus{Slots: f.Local}).Backends()) == 0 {
+		w.step(chain, "local-services%s has no %s: accept, the destination stays", w.suffix, w.query.To)
+		w.unserved()
+		return false
+	}
+	class := f.LocalClass
+	w.step(chain, "local-services%s: goto %s", w.suffix, w.balancer("local-", class))
+	w.balance("local-", class, f.Local)
+	return false
+}
+
+func (w *walk) balancer(prefix string, class ruleset.Class) string {
+	kind := "lb"
+	if w.kernel.Frontend.Affinity > 0 {
+		kind = "affinity"
+	}
+	return fmt.Sprintf("%s%s%s-%d", prefix, kind, w.suffix, class)
+}
+
+// balance picks an endpoint.
+func (w *walk) balance(prefix string, class ruleset.Class, slots ruleset.Slots) {
+	f := w.kernel.Frontend
+	backends := (&ruleset.FrontendStatus{Slots: slots}).Backends()
+	plain := fmt.Sprintf("%slb%s-%d", prefix, w.suffix, class)
+	if f.Affinity > 0 {
+		if w.kernel.Binding.IsValid() {
+			w.outcome.Bound = w.kernel.Binding
+			w.step(w.balancer(prefix, class), "affinity%s: %s is bound to %s", w.suffix, w.query.From, w.kernel.Binding)
+		} else {
+			w.step(w.balancer(prefix, class), "affinity%s: no binding, goto %s", w.suffix, plain)
+		}
+	}
+	if len(backends) == 0 {
+		w.step(plain, "%sbackends%s has no slot of it: the destination stays", prefix, w.suffix)
+		w.unserved()
+		return
+	}
+	if !w.outcome.Bound.IsValid() {
+		w.step(plain, "%sbackends%s: dnat to one of %s, drawn at random", prefix, w.suffix, count(len(backends), "endpoint"))
+	}
+	if w.outcome.Masqueraded {
+		w.step("masquerading", "the source becomes an address of this node")
+	}
+	w.outcome.Endpoints = len(backends)
+	w.end(Forwarded, "%s", w.forwardedReason(len(backends)))
+}
+
+func (w *walk) forwardedReason(n int) string {
+	f := w.kernel.Frontend
+	text := fmt.Sprintf("%s has %s", f.Service, count(n, "usable endpoint"))
+	if f.Policy == model.PolicyLocal && w.client == outside {
+		text += " on this node"
+	}
+	switch {
+	case w.outcome.Bound.IsValid():
+		text += fmt.Sprintf("; session affinity leads this client to %s", w.outcome.Bound)
+	case f.Affinity > 0:
+		text += fmt.Sprintf("; a client keeps its endpoint until %s after its last new connection", durationText(f.Affinity))
+	case n > 1:
+		text += "; each connection gets one at random"
+	}
+	return text
+}
+
+// unserved is the chain of that name, for what was not translated.
+func (w *walk) unserved() {
+	k, f := w.kernel, w.kernel.Frontend
+	hook := "filter-forward"
+	if w.client == node {
+		hook = "filter-output"
+	}
+	const chain = "unserved"
+	w.outcome.Masqueraded = false
+	switch {
+	case f != nil && f.Blocked == ruleset.Reject:
+		w.step(hook, "ct state new: jump unserved")
+		w.step(chain, "blocked%s: goto reject-new", w.suffix)
+		w.end(Refused, "%s", w.emptyReason())
+	case f != nil && f.Blocked == ruleset.Drop:
+		w.step(hook, "ct state new: jump unserved")
+		w.step(chain, "blocked%s: drop", w.suffix)
+		w.end(Dropped, "%s", w.localReason())
+	case k.ClusterIP:
+		w.step(hook, "ct state new: jump unserved")
+		w.step(chain, "cluster-ips%s: goto reject-new", w.suffix)
+		w.end(Refused, "%s", w.portReason())
+	case k.ServiceCIDR.IsValid():
+		w.step(hook, "ct state new: jump unserved")
+		w.step(chain, "service-cidrs%s: drop", w.suffix)
+		w.end(Dropped, "no Service has the address %s, which is in the service CIDR %s", w.query.To.Addr, k.ServiceCIDR)
+	default:
+		w.end(Untouched, "%s", w.untouchedReason())
+	}
+}
+
+// emptyReason says why a frontend has no endpoint at all.
+func (w *walk) emptyReason() string {
+	name := w.kernel.Frontend.Service
+	c := w.claim()
+	switch {
+	case c == nil:
+		return name + " has no usable endpoint"
+	case len(c.Endpoints) == 0:
+		return name + " has no endpoints"
+	case len(c.Endpoints) == 1:
+		return fmt.Sprintf("the only endpoint of %s is unusable: %s", name, c.Endpoints[0].WhyCluster)
+	}
+	if slices.ContainsFunc(c.Endpoints, func(ep Endpoint) bool { return ep.Ready }) {
+		return name + " has no usable endpoint in the table"
+	}
+	return fmt.Sprintf("none of the %d endpoints of %s is ready", len(c.Endpoints), name)
+}
+
+// localReason says why a policy Local leaves nobody.
+func (w *walk) localReason() string {
+	f := w.kernel.Frontend
+	policy := "internalTrafficPolicy"
+	if f.Kind.IsExternal() {
+		policy = "externalTrafficPolicy"
+	}
+	text := fmt.Sprintf("%s of %s is Local, and no usable endpoint is on this node", policy, serviceOf(f.Service))
+	if c := w.claim(); c != nil {
+		elsewhere := 0
+		for i := range c.Endpoints {
+			if c.Endpoints[i].Cluster {
+				elsewhere++
+			}
+		}
+		text += fmt.Sprintf(" (on others: %d)", elsewhere)
+	}
+	return text
+}
+
+// portReason says why a port of a cluster IP leads nowhere.
+func (w *walk) portReason() string {
+	text := fmt.Sprintf("%s is a cluster IP without a port %d/%s", w.query.To.Addr, w.query.To.Port, w.query.To.Protocol)
+	if w.objects != nil && len(w.objects.Ports) > 0 {
+		text += ": it has " + strings.Join(w.objects.Ports, ", ")
+	}
+	return text
+}
+
+func (w *walk) untouchedReason() string {
+	if w.objects != nil && w.objects.Unserved != "" {
+		return w.objects.Unserved
+	}
+	return fmt.Sprintf("no Service has %s on this node; the packet goes its way as if there were no kube-vmap", w.query.To)
+}
+
+func prefixes(list []netip.Prefix) string {
+	const most = 4
+	texts := make([]string, 0, most)
+	for _, p := range list[:min(most, len(list))] {
+		texts = append(texts, p.String())
+	}
+	text := strings.Join(texts, ", ")
+	if len(list) > most {
+		text += fmt.Sprintf(" and %d more", len(list)-most)
+	}
+	return text
+}
+
+// serviceOf takes the port off "namespace/name:port".
+func serviceOf(servicePort string) string {
+	name, _, _ := strings.Cut(servicePort, ":")
+	return name
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// summary is the answer in one sentence.
+func (e *explainer) summary(a *Answer) string {
+	connections := "Connections to " + a.To
+	if a.From != "" {
+		connections = fmt.Sprintf("Connections from %s to %s", a.From, a.To)
+	}
+	var parts []string
+	for i := range a.Outcomes {
+		o := &a.Outcomes[i]
+		who := ""
+		if len(o.Clients) > 0 {
+			who = " from " + strings.Join(o.Clients, " and ")
+		}
+		since := ", since "
+		if o.Verdict == Forwarded {
+			since = ": "
+		}
+		parts = append(parts, fmt.Sprintf("%s are %s%s%s", who, o.Verdict, since, o.Reason))
+	}
+	text := connections + strings.Join(parts, ";")
+	if f := e.kernel.Frontend; f != nil && f.Filtered && !e.query.From.IsValid() {
+		text += fmt.Sprintf("; but only sources in %s may connect, others are dropped", prefixes(f.Sources))
+	}
+	return text + "."
+}
