@@ -55,6 +55,10 @@ e2e: setup build binaries ## End-to-end tests on a real control plane, in networ
 	cd e2e && $(GO) vet ./... && $(GO) test -race -count=1 -timeout 10m ./cluster ./controlplane ./takeover
 	cd e2e && $(GO) test -race -count=1 -v -timeout 25m .
 
+.PHONY: e2e-scale
+e2e-scale: setup build binaries ## The agent's memory at 10,000 Services in a real API server (needs root)
+	cd e2e && E2E_SCALE=1 $(GO) test -count=1 -v -timeout 25m .
+
 .PHONY: bench
 bench: setup build binaries ## Measure beside kube-proxy (needs root; writes docs/performance.*)
 	cd e2e && $(GO) run ./bench
