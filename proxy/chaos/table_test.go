@@ -182,7 +182,10 @@ func hiddenIn(have, want *nft.Set) string {
 		}
 		return ""
 	}
-	alike, _ := aligned(have, want)
+	alike := have
+	if !isSlots(have.Name) {
+		alike, _ = aligned(have, want)
+	}
 	a, b := targets(alike), targets(want)
 	for key, e := range b {
 		switch g := a[key]; {
