@@ -16,6 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
@@ -66,8 +67,12 @@ func TestObjectsHaveOnlyFieldsThatExist(t *testing.T) {
 		"ClusterRole":        func() any { return new(rbacv1.ClusterRole) },
 		"ClusterRoleBinding": func() any { return new(rbacv1.ClusterRoleBinding) },
 		"DaemonSet":          func() any { return new(appsv1.DaemonSet) },
-		"PodMonitor":         func() any { return new(monitoringv1.PodMonitor) },
-		"PrometheusRule":     func() any { return new(monitoringv1.PrometheusRule) },
+		"ProxyConfig":        func() any { return new(map[string]any) }, // see TestProxyConfigIsTaken
+
+		"CustomResourceDefinition": func() any { return new(apiextensionsv1.CustomResourceDefinition) },
+
+		"PodMonitor":     func() any { return new(monitoringv1.PodMonitor) },
+		"PrometheusRule": func() any { return new(monitoringv1.PrometheusRule) },
 	}
 	seen := map[string]bool{}
 	for name, values := range cases(t) {

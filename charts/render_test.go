@@ -29,14 +29,22 @@ type rendering struct {
 	Manifests string // in the order of the files' names
 }
 
-// render renders as `helm install kube-vmap charts/kube-vmap -n kube-system -f values` does.
+// render renders as `helm install kube-vmap charts/kube-vmap -n kube-system -f values` does,
+// in a cluster that knows ProxyConfigs.
 func render(values map[string]any) (*rendering, error) {
+	capabilities := *common.DefaultCapabilities
+	capabilities.APIVersions = append(slices.Clone(capabilities.APIVersions), "kube-vmap.io/v1alpha1/ProxyConfig")
+	return renderIn(&capabilities, values)
+}
+
+// renderIn renders in a cluster of these capabilities.
+func renderIn(capabilities *common.Capabilities, values map[string]any) (*rendering, error) {
 	chart, err := loader.Load(chartDir)
 	if err != nil {
 		return nil, err
 	}
 	release := common.ReleaseOptions{Name: "kube-vmap", Namespace: "kube-system", IsInstall: true, Revision: 1}
-	all, err := util.ToRenderValues(chart, values, release, common.DefaultCapabilities)
+	all, err := util.ToRenderValues(chart, values, release, capabilities)
 	if err != nil {
 		return nil, err
 	}

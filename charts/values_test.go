@@ -45,7 +45,11 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"apiServer: {host: 'api.example:6443'}":                 "put the port into apiServer.port",
 		"image: {digest: latest}":                               `image.digest: "latest" is no digest`,
 		"image: {repository: 'registry.example/a:v1'}":          `image.repository: "registry.example/a:v1" has a tag or digest`,
-		"crds: {enabled: true}":                                 "crds.enabled: this version of the chart holds no definitions",
+		"coalesce: 500us":                                       `coalesce: "500us" is no time from 0s to 1s`,
+		"externalIPs: [all, 203.0.113.0/24]":                    "externalIPs: all and none stand alone",
+		"externalIPs: [some]":                                   `externalIPs: "some" is no prefix`,
+		"detectLocal: {clusterCIDRs: ['::ffff:10.0.0.0/104']}":  `detectLocal.clusterCIDRs: "::ffff:10.0.0.0/104" is no prefix`,
+		"counters: off":                                         "at '/counters': value must be one of 'None', 'Services', 'Endpoints'",
 	} {
 		t.Run(values, func(t *testing.T) {
 			_, err := render(parse(t, values))
@@ -62,9 +66,9 @@ func TestUnusualValuesAreTaken(t *testing.T) {
 		"image: {repository: 'localhost:5000/kube-vmap', tag: v1}",
 		"image: {digest: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}",
 		"apiServer: {host: 'fd00::1'}",
-		"detectLocal: {clusterCIDRs: [10.244.0.0/16, 'fd00:10:244::/56', '::ffff:10.0.0.0/104']}",
+		"detectLocal: {clusterCIDRs: [10.244.0.0/16, 'fd00:10:244::/56']}",
 		"nodePortAddresses: [0.0.0.0/0, '::/0']",
-		"conntrack: {tcpEstablishedTimeout: 1h30m, udpTimeout: '0'}",
+		"conntrack: {tcpEstablishedTimeout: 1h30m, udpTimeout: 0s}",
 		"updateStrategy: {type: OnDelete, rollingUpdate: null}",
 		"updateStrategy: {rollingUpdate: {maxUnavailable: 10%, maxSurge: 0}}",
 		"podMonitor: {enabled: true}\nmetrics: {bindAddress: 0.0.0.0}",

@@ -131,7 +131,10 @@ var _ = Describe("Chart", Label("chart"), func() {
 		DeferCleanup(func(ctx SpecContext) { must(lab.DeleteNamespace(ctx, namespace)) })
 		install := action.NewInstall(helm(namespace))
 		install.ReleaseName, install.Namespace, install.WaitStrategy = "second", namespace, kube.HookOnlyStrategy
-		_, err = install.RunWithContext(ctx, theChart(), chartValues())
+		values := chartValues()
+		values["crds"] = map[string]any{"enabled": false} // they are the first one's
+		values["proxyConfig"] = map[string]any{"create": false}
+		_, err = install.RunWithContext(ctx, theChart(), values)
 		Expect(err).NotTo(HaveOccurred())
 		name := "second-" + release
 		_, err = api().RbacV1().ClusterRoles().Get(ctx, name, metav1.GetOptions{})

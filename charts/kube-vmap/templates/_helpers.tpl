@@ -108,6 +108,59 @@ httpGet:
 {{- if kindIs "bool" . }}{{ ternary "on" "off" . }}{{ else }}{{ . }}{{ end -}}
 {{- end -}}
 
+{{/* The same as a ProxyConfig has it. */}}
+{{- define "kube-vmap.settings" -}}
+detectLocal:
+  {{- with .Values.detectLocal }}
+  mode: {{ .mode }}
+  {{- with .clusterCIDRs }}
+  clusterCIDRs: {{ toJson . }}
+  {{- end }}
+  {{- with .bridgeInterface }}
+  bridgeInterface: {{ . | quote }}
+  {{- end }}
+  {{- with .interfaceNamePrefix }}
+  interfaceNamePrefix: {{ . | quote }}
+  {{- end }}
+  {{- end }}
+masqueradeAll: {{ .Values.masqueradeAll }}
+masqueradeBit: {{ int .Values.masqueradeBit }}
+nodePortAddresses: {{ toJson .Values.nodePortAddresses }}
+serviceProxyName: {{ .Values.serviceProxyName | quote }}
+externalIPs: {{ toJson .Values.externalIPs }}
+counters: {{ .Values.counters }}
+coalesce: {{ .Values.coalesce }}
+tableOwnership: {{ get (dict "auto" "Auto" "on" "Required" "off" "Disabled") (include "kube-vmap.onOff" .Values.tableOwnership) }}
+conntrack:
+  {{- with .Values.conntrack }}
+  {{- if .enabled }}
+  maxPerCore: {{ int64 .maxPerCore }}
+  min: {{ int64 .min }}
+  tcpEstablishedTimeout: {{ .tcpEstablishedTimeout }}
+  tcpCloseWaitTimeout: {{ .tcpCloseWaitTimeout }}
+  tcpBeLiberal: {{ .tcpBeLiberal }}
+  udpTimeout: {{ .udpTimeout }}
+  udpStreamTimeout: {{ .udpStreamTimeout }}
+  {{- else }}
+  maxPerCore: 0
+  tcpEstablishedTimeout: 0s
+  tcpCloseWaitTimeout: 0s
+  {{- end }}
+  {{- end }}
+logging:
+  verbosity: {{ int .Values.logging.verbosity }}
+{{- end -}}
+
+{{/* Whether the ProxyConfig default is this release's to write: the cluster knows the kind, and no other has made it. */}}
+{{- define "kube-vmap.ownsProxyConfig" -}}
+{{- if and .Values.proxyConfig.create (.Capabilities.APIVersions.Has "kube-vmap.io/v1alpha1/ProxyConfig") -}}
+{{- $there := lookup "kube-vmap.io/v1alpha1" "ProxyConfig" "" "default" -}}
+{{- if or (not $there) (eq (dig "metadata" "annotations" "meta.helm.sh/release-name" "" $there) .Release.Name) -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "kube-vmap.args" -}}
 - run
 {{ include "kube-vmap.detectLocalArgs" . }}
@@ -117,6 +170,8 @@ httpGet:
 {{- with .Values.serviceProxyName }}
 - --service-proxy-name={{ . }}
 {{- end }}
+- --external-ips={{ join "," .Values.externalIPs }}
+- --counters={{ eq .Values.counters "None" | ternary "off" (lower .Values.counters) }}
 - --coalesce={{ .Values.coalesce }}
 - --table-ownership={{ include "kube-vmap.onOff" .Values.tableOwnership }}
 {{ include "kube-vmap.conntrackArgs" . }}

@@ -7,12 +7,10 @@ rendering with a sentence that names the value and what to do.
 {{- include "kube-vmap.validateAPIServer" . -}}
 {{- include "kube-vmap.validateDetectLocal" .Values.detectLocal -}}
 {{- include "kube-vmap.validateNodePorts" .Values.nodePortAddresses -}}
+{{- include "kube-vmap.validateExternalIPs" .Values.externalIPs -}}
 {{- include "kube-vmap.validateDurations" .Values -}}
 {{- include "kube-vmap.validateUpdate" .Values.updateStrategy -}}
 {{- include "kube-vmap.validateMonitoring" .Values -}}
-{{- if and .Values.crds.enabled (not (.Files.Glob "files/crds/*.yaml")) -}}
-{{- fail "crds.enabled: this version of the chart holds no definitions (files/crds is empty). Set it to false." -}}
-{{- end -}}
 {{- end -}}
 
 {{- define "kube-vmap.validateImage" -}}
@@ -57,7 +55,7 @@ rendering with a sentence that names the value and what to do.
 
 {{/* The agent parses prefixes; this finds what is clearly none before a node does. */}}
 {{- define "kube-vmap.validatePrefix" -}}
-{{- if not (regexMatch "^([0-9]{1,3}(\\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$" (last .)) -}}
+{{- if or (hasPrefix "::ffff:" (last .)) (not (regexMatch "^([0-9]{1,3}(\\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$" (last .))) -}}
 {{- fail (printf "%s: %q is no prefix such as 10.244.0.0/16 or fd00:10:244::/56." (first .) (last .)) -}}
 {{- end -}}
 {{- end -}}
@@ -74,12 +72,24 @@ rendering with a sentence that names the value and what to do.
 {{- end -}}
 {{- end -}}
 
+{{- define "kube-vmap.validateExternalIPs" -}}
+{{- if or (has "all" .) (has "none" .) -}}
+{{- if gt (len .) 1 -}}
+{{- fail "externalIPs: all and none stand alone. Either [all], [none], or prefixes." -}}
+{{- end -}}
+{{- else -}}
+{{- range . -}}
+{{- include "kube-vmap.validatePrefix" (list "externalIPs" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "kube-vmap.validateDurations" -}}
-{{- if not (regexMatch "^(0|0s|1s|[0-9]{1,3}ms|1000ms|[0-9]{1,6}us)$" .coalesce) -}}
+{{- if not (regexMatch "^(0s|1s|[0-9]{1,3}ms|1000ms)$" .coalesce) -}}
 {{- fail (printf "coalesce: %q is no time from 0s to 1s, such as 5ms." .coalesce) -}}
 {{- end -}}
 {{- range $name, $value := pick .conntrack "tcpEstablishedTimeout" "tcpCloseWaitTimeout" "udpTimeout" "udpStreamTimeout" -}}
-{{- if not (regexMatch "^(0|([0-9]+(\\.[0-9]+)?(ms|s|m|h))+)$" $value) -}}
+{{- if not (regexMatch "^([0-9]{1,5}(h|m|s|ms)){1,4}$" $value) -}}
 {{- fail (printf "conntrack.%s: %q is no time such as 30s, 15m or 24h." $name $value) -}}
 {{- end -}}
 {{- end -}}
