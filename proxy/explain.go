@@ -159,16 +159,15 @@ func ReadKernel(table string, dp Dataplane, q explain.Query, hostAddrs []netip.A
 
 // readPods tells from the table's rules how pods are told and what is masqueraded.
 func readPods(table *nft.Table, addr netip.Addr) (pods explain.PodDetection, m explain.Masquerading) {
-	clusterIPs := "@cluster-ips6 "
-	external := "external-local6"
+	clusterIPs, external := "ip6 daddr @cluster-ips6 jump ", "external-local6"
 	if addr.Is4() {
-		clusterIPs, external = "@cluster-ips4 ", "external-local4"
+		clusterIPs, external = "ip daddr @cluster-ips4 jump ", "external-local4"
 	}
 	for _, c := range table.Chains {
 		for _, r := range c.Rules {
 			text := r.String()
 			switch {
-			case c.Name == "services" && strings.Contains(text, clusterIPs+"jump"):
+			case c.Name == "services" && strings.HasPrefix(text, clusterIPs):
 				m = explain.MasqueradesAll
 			case c.Name == "services" && strings.Contains(text, clusterIPs):
 				m = explain.MasqueradesOutside

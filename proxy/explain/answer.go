@@ -41,7 +41,8 @@ type Outcome struct {
 	Verdict     Verdict       `json:"verdict"`
 	Reason      string        `json:"reason"`              // one sentence
 	Masqueraded bool          `json:"masqueraded"`         // the endpoint sees this node's address
-	Endpoints   int           `json:"endpoints,omitempty"` // of how many one is taken
+	Endpoints   int           `json:"endpoints,omitempty"` // of how many one is taken,
+	Choice      string        `json:"choice,omitempty"`    // and how
 	Bound       model.Backend `json:"bound,omitzero"`      // the one that session affinity leads to
 	Steps       []Step        `json:"steps"`
 }

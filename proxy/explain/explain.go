@@ -41,11 +41,27 @@ func (a *Answer) add(c client, o Outcome) {
 	for i := range a.Outcomes {
 		if same := &a.Outcomes[i]; same.Verdict == o.Verdict && same.Reason == o.Reason && same.Masqueraded == o.Masqueraded {
 			same.Clients = append(same.Clients, c.String())
+			same.join(&o)
 			return
 		}
 	}
 	o.Clients = []string{c.String()}
 	a.Outcomes = append(a.Outcomes, o)
+}
+
+// join shows the hooks of both: one of the two is this node's.
+func (o *Outcome) join(other *Outcome) {
+	for i := range min(len(o.Steps), len(other.Steps)) {
+		s := &o.Steps[i]
+		if s.Chain == other.Steps[i].Chain {
+			continue
+		}
+		if base, _, _ := strings.Cut(s.Chain, "-"); base == "nat" {
+			s.Chain = "nat-prerouting/output"
+		} else {
+			s.Chain = "filter-forward/output"
+		}
+	}
 }
 
 // settle names no clients where all fare alike.

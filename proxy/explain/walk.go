@@ -80,45 +80,54 @@ func (w *walk) nat() {
 		w.step("services", "cluster-ips%s: jump mark-for-masquerade", w.suffix)
 		w.outcome.Masqueraded = true
 	}
-	if f.Kind.IsExternal() && !w.external() {
+	if f.Kind.IsExternal() {
+		w.external()
 		return
 	}
 	w.step("services", "services%s: goto %s", w.suffix, w.balancer("", f.Class))
 	w.balance("", f.Class, f.Slots)
 }
 
-// external is the chain external-cluster or external-local. It reports whether the
-// packet comes back to services.
-func (w *walk) external() bool {
+// external are the chains in front of the balancer that external frontends lead to.
+func (w *walk) external() {
 	f := w.kernel.Frontend
 	if f.Policy == model.PolicyCluster {
-		w.step("services", "external%s (%s): jump external-cluster", w.suffix, f.Kind)
-		w.step("external-cluster", "goto mark-for-masquerade")
+		chain := w.balancer("external-", f.Class)
+		w.step("services", "services%s (%s): goto %s", w.suffix, f.Kind, chain)
+		w.step(chain, "jump mark-for-masquerade")
 		w.outcome.Masqueraded = true
-		return true
+		w.balance("", f.Class, f.Slots)
+		return
 	}
-	chain := "external-local" + w.suffix
-	w.step("services", "external%s (%s): jump %s", w.suffix, f.Kind, chain)
+	chain, local := w.balancer("external-local-", f.Class), "external-local"+w.suffix
+	w.step("services", "services%s (%s): goto %s", w.suffix, f.Kind, chain)
+	w.step(chain, "jump %s", local)
 	switch w.client {
 	case pod:
-		w.step(chain, "pods take the short circuit to all endpoints")
-		return true
+		w.step(local, "pods return, to all endpoints")
 	case node:
-		w.step(chain, "fib saddr type local: goto mark-for-masquerade")
+		w.step(local, "fib saddr type local: goto mark-for-masquerade, and to all endpoints")
 		w.outcome.Masqueraded = true
-		return true
+	default:
+		w.others(local)
+		return
 	}
-	if len((&ruleset.FrontendStatus{Slots: f.Local}).Backends()) == 0 {
-		w.step(chain, "local-services%s has no %s: accept, the destination stays", w.suffix, w.query.To)
-		w.unserved()
-		return false
-	}
-	class := f.LocalClass
-	w.step(chain, "local-services%s: goto %s", w.suffix, w.balancer("local-", class))
-	w.balance("local-", class, f.Local)
-	return false
+	w.balance("", f.Class, f.Slots)
 }
 
+// others are clients outside the cluster, under policy Local.
+func (w *walk) others(chain string) {
+	f := w.kernel.Frontend
+	if f.LocalClass == 0 {
+		w.step(chain, "local-services%s has no %s: accept, the destination stays", w.suffix, w.query.To)
+		w.unserved()
+		return
+	}
+	w.step(chain, "local-services%s: goto %s", w.suffix, w.balancer("local-", f.LocalClass))
+	w.balance("local-", f.LocalClass, f.Local)
+}
+
+// balancer names the first chain of a balancer.
 func (w *walk) balancer(prefix string, class ruleset.Class) string {
 	kind := "lb"
 	if w.kernel.Frontend.Affinity > 0 {
@@ -130,7 +139,7 @@ func (w *walk) balancer(prefix string, class ruleset.Class) string {
 // balance picks an endpoint.
 func (w *walk) balance(prefix string, class ruleset.Class, slots ruleset.Slots) {
 	f := w.kernel.Frontend
-	backends := (&ruleset.FrontendStatus{Slots: slots}).Backends()
+	n := len((&ruleset.FrontendStatus{Slots: slots}).Backends())
 	plain := fmt.Sprintf("%slb%s-%d", prefix, w.suffix, class)
 	if f.Affinity > 0 {
 		if w.kernel.Binding.IsValid() {
@@ -140,36 +149,46 @@ func (w *walk) balance(prefix string, class ruleset.Class, slots ruleset.Slots) 
 			w.step(w.balancer(prefix, class), "affinity%s: no binding, goto %s", w.suffix, plain)
 		}
 	}
-	if len(backends) == 0 {
+	switch {
+	case w.outcome.Bound.IsValid():
+	case n == 0:
 		w.step(plain, "%sbackends%s has no slot of it: the destination stays", prefix, w.suffix)
 		w.unserved()
 		return
-	}
-	if !w.outcome.Bound.IsValid() {
-		w.step(plain, "%sbackends%s: dnat to one of %s, drawn at random", prefix, w.suffix, count(len(backends), "endpoint"))
+	default:
+		w.step(plain, "%sbackends%s: dnat to %s", prefix, w.suffix, drawn(n))
 	}
 	if w.outcome.Masqueraded {
 		w.step("masquerading", "the source becomes an address of this node")
 	}
-	w.outcome.Endpoints = len(backends)
-	w.end(Forwarded, "%s", w.forwardedReason(len(backends)))
-}
-
-func (w *walk) forwardedReason(n int) string {
-	f := w.kernel.Frontend
+	w.outcome.Endpoints = n
+	w.outcome.Choice = w.choice(n)
 	text := fmt.Sprintf("%s has %s", f.Service, count(n, "usable endpoint"))
 	if f.Policy == model.PolicyLocal && w.client == outside {
 		text += " on this node"
 	}
+	w.end(Forwarded, "%s", text)
+}
+
+func drawn(n int) string {
+	if n == 1 {
+		return "the only endpoint"
+	}
+	return fmt.Sprintf("one of %d endpoints, drawn at random", n)
+}
+
+// choice says how a connection gets its endpoint.
+func (w *walk) choice(n int) string {
+	f := w.kernel.Frontend
 	switch {
 	case w.outcome.Bound.IsValid():
-		text += fmt.Sprintf("; session affinity leads this client to %s", w.outcome.Bound)
+		return fmt.Sprintf("session affinity leads this client to %s", w.outcome.Bound)
 	case f.Affinity > 0:
-		text += fmt.Sprintf("; a client keeps its endpoint until %s after its last new connection", durationText(f.Affinity))
+		return fmt.Sprintf("a client keeps its endpoint until %s after its last new connection", durationText(f.Affinity))
 	case n > 1:
-		text += "; each connection gets one at random"
+		return "each connection gets one at random"
 	}
-	return text
+	return ""
 }
 
 // unserved is the chain of that name, for what was not translated.
@@ -285,26 +304,45 @@ func count(n int, what string) string {
 
 // summary is the answer in one sentence.
 func (e *explainer) summary(a *Answer) string {
-	connections := "Connections to " + a.To
+	text := "Connections to " + a.To
 	if a.From != "" {
-		connections = fmt.Sprintf("Connections from %s to %s", a.From, a.To)
+		text = fmt.Sprintf("Connections from %s to %s", a.From, a.To)
 	}
-	var parts []string
-	for i := range a.Outcomes {
-		o := &a.Outcomes[i]
-		who := ""
-		if len(o.Clients) > 0 {
-			who = " from " + strings.Join(o.Clients, " and ")
+	for i, part := range a.parts() {
+		if i > 0 {
+			text += ";"
+		}
+		if len(part.Clients) > 0 {
+			text += " from " + strings.Join(part.Clients, " and ")
 		}
 		since := ", since "
-		if o.Verdict == Forwarded {
+		if part.Verdict == Forwarded {
 			since = ": "
 		}
-		parts = append(parts, fmt.Sprintf("%s are %s%s%s", who, o.Verdict, since, o.Reason))
+		text += fmt.Sprintf(" are %s%s%s", part.Verdict, since, part.Reason)
 	}
-	text := connections + strings.Join(parts, ";")
+	if len(a.Outcomes) == 1 && a.Outcomes[0].Choice != "" {
+		text += "; " + a.Outcomes[0].Choice
+	}
 	if f := e.kernel.Frontend; f != nil && f.Filtered && !e.query.From.IsValid() {
 		text += fmt.Sprintf("; but only sources in %s may connect, others are dropped", prefixes(f.Sources))
 	}
 	return text + "."
+}
+
+// parts are the outcomes, with those joined that differ in masquerading only.
+func (a *Answer) parts() []Outcome {
+	var parts []Outcome
+	for i := range a.Outcomes {
+		o := a.Outcomes[i]
+		if n := len(parts); n > 0 && parts[n-1].Verdict == o.Verdict && parts[n-1].Reason == o.Reason {
+			parts[n-1].Clients = append(slices.Clone(parts[n-1].Clients), o.Clients...)
+			continue
+		}
+		parts = append(parts, o)
+	}
+	if len(parts) == 1 {
+		parts[0].Clients = nil
+	}
+	return parts
 }
