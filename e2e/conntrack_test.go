@@ -46,7 +46,8 @@ var _ = Describe("UDP conntrack clean-up", Label("conntrack"), func() {
 		run(ctx, "dns-1", nodeA)
 		to := clusterIPs(dns(ctx))
 		expect(ctx, inside(), testnet.UDP, to, answeredBy("dns-1"))
-		flows := hold(ctx, inside(), to, often)
+		patient := testnet.HoldOptions{Protocol: testnet.UDP, Interval: often.Interval, Timeout: 10 * time.Second}
+		flows := hold(ctx, inside(), to, patient)
 		second := run(ctx, "dns-2", nodeB)
 		expect(ctx, inside(), testnet.UDP, to, answeredBy("dns-1", "dns-2"))
 		must(second.Remove(ctx))

@@ -63,7 +63,7 @@ type connections struct {
 // until the spec ends.
 func holdTCP(ctx context.Context, sources []prober, to []netip.AddrPort) connections {
 	GinkgoHelper()
-	return connections{hold(ctx, sources, to, testnet.HoldOptions{Protocol: testnet.TCP, Interval: 50 * time.Millisecond})}
+	return connections{hold(ctx, sources, to, testnet.HoldOptions{Interval: 50 * time.Millisecond, Timeout: 10 * time.Second})}
 }
 
 // expectAlive waits until each connection has been used once more, and that none

@@ -189,7 +189,7 @@ var vipNumber atomic.Int32
 func vips(node string) (addrs []netip.Addr) {
 	GinkgoHelper()
 	n := vipNumber.Add(1)
-	for _, a := range []string{fmt.Sprintf("203.0.113.%d", n), fmt.Sprintf("2001:db8:113::%x", n)} {
+	for _, a := range []string{fmt.Sprintf("203.0.%d.%d", 114+n/256, n%256), fmt.Sprintf("2001:db8:113::%x", n)} {
 		addr := netip.MustParseAddr(a)
 		route(netip.PrefixFrom(addr, addr.BitLen()), node)
 		addrs = append(addrs, addr)
