@@ -19,7 +19,7 @@ func Diff(have, want *Table) *Transaction {
 		tx.ReplaceTable()
 		have = &Table{}
 	case have.isOrphan() && want.Owned:
-		tx.CreateTable()
+		tx.ClaimTable()
 	}
 	diffSets(tx, have, want)
 	diffChains(tx, have, want)

@@ -52,6 +52,7 @@ type Transaction struct {
 
 	replaceTable bool
 	create       bool
+	claim        bool
 	deleteTable  bool
 
 	addSets, deleteSets     []*Set
@@ -75,6 +76,13 @@ func NewTransaction(t *Table) *Transaction { return &Transaction{Table: t} }
 
 // CreateTable adds the table. It is not an error if it exists with the same flags.
 func (tx *Transaction) CreateTable() { tx.create = true }
+
+// ClaimTable makes an owned table, whose owner is gone, that of the socket which
+// commits the transaction.
+func (tx *Transaction) ClaimTable() { tx.create, tx.claim = true, true }
+
+// ClaimsTable reports whether a table that is there gets another owner.
+func (tx *Transaction) ClaimsTable() bool { return tx.claim && !tx.replaceTable }
 
 // ReplaceTable deletes the table with all it holds, whether or not it exists,
 // and adds it empty.

@@ -29,6 +29,8 @@ type Result struct {
 // twice net.core.wmem_max without the right to more), or than MaxBatchBytes, it
 // is cut into several batches in the order of its operations, and an error in a
 // later one leaves the earlier ones committed: such an error wraps ErrUncertain.
+// The claim of an owned table goes ahead in a batch of its own where base chains
+// are added, and stays if the rest is refused.
 //
 // A refusal by the kernel is an *Error, joined with a few more if the kernel
 // found more than one; nothing is applied. An error that wraps ErrUncertain says
@@ -42,16 +44,40 @@ func (c *Conn) Commit(tx *nft.Transaction) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if tx.Table.Owned && c.writer.claimed != tx.Table.Name && operations[0].Kind != nft.AddTable {
-		operations = slices.Insert(operations, 0, nft.Operation{Kind: nft.AddTable})
+	if tx.Table.Owned && c.writer.claimed != tx.Table.Name {
+		if operations, err = c.claim(s, tx, operations); err != nil {
+			return Result{}, err
+		}
 	}
-	c.batch.begin(tx.Table, operations, c.batchLimit(s))
-	result, err := c.commitBatches(s)
-	c.batch.release()
+	result, err := c.commitOperations(s, tx.Table, operations)
 	if err == nil && tx.Table.Owned {
 		c.writer.claimed = tx.Table.Name
 	}
 	return result, err
+}
+
+// claim sees to it that the table is claimed before anything in it is changed, and
+// returns what is left to do. In one batch with the claim the kernel refuses to add
+// base chains (nf_tables_addchain in net/netfilter/nf_tables_api.c).
+func (c *Conn) claim(s *socket, tx *nft.Transaction, operations []nft.Operation) ([]nft.Operation, error) {
+	claims := tx.ClaimsTable()
+	if operations[0].Kind != nft.AddTable {
+		claims = true // the writing socket is a new one
+		operations = slices.Insert(operations, 0, nft.Operation{Kind: nft.AddTable})
+	}
+	if !claims || !slices.ContainsFunc(operations, addsBaseChain) {
+		return operations, nil
+	}
+	_, err := c.commitOperations(s, tx.Table, operations[:1])
+	return operations[1:], err
+}
+
+func addsBaseChain(op nft.Operation) bool { return op.Kind == nft.AddChain && op.Chain.Base != nil }
+
+func (c *Conn) commitOperations(s *socket, table *nft.Table, operations []nft.Operation) (Result, error) {
+	c.batch.begin(table, operations, c.batchLimit(s))
+	defer c.batch.release()
+	return c.commitBatches(s)
 }
 
 // withoutEmpty drops element operations without elements: the kernel would take

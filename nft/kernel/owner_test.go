@@ -2,6 +2,7 @@ package kernel_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/kube-vmap/kube-vmap/nft"
@@ -81,6 +82,41 @@ func TestOrphanIsClaimed(t *testing.T) {
 	wantInKernel(t, second, want.table)
 	if _, err := third.Commit(tx); !errors.Is(err, unix.EPERM) {
 		t.Errorf("claim of a claimed table: error %v, want EPERM", err)
+	}
+}
+
+// TestOrphanWithoutBaseChains claims a table that lost base chains and more while it
+// had no owner, which the kernel does not take in one batch; and so does a writer
+// whose socket is a new one.
+func TestOrphanWithoutBaseChains(t *testing.T) {
+	needPersist(t)
+	ns := kerneltest.Namespace(t)
+	want := ownedCluster()
+	first, err := kernel.Dial(kernel.Options{NetNS: ns.FD()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, first, nft.Diff(nil, want.table))
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	base := slices.IndexFunc(want.table.Chains, func(c *nft.Chain) bool { return c.Base != nil })
+	chain := want.table.Chains[base]
+	ns.Nft(t, "flush", "chain", "inet", want.table.Name, chain.Name)
+	ns.Nft(t, "delete", "chain", "inet", want.table.Name, chain.Name)
+
+	second := dial(t, ns, kernel.Options{})
+	commit(t, second, nft.Diff(readTable(t, second, want.table.Name), want.table))
+	wantInKernel(t, second, want.table)
+	second.Close()
+
+	third := dial(t, ns, kernel.Options{})
+	more := &nft.Chain{Name: "more", Base: &nft.Base{Type: nft.FilterChain, Hook: chain.Base.Hook, Priority: 5}}
+	tx := nft.NewTransaction(want.table)
+	tx.AddChain(more)
+	commit(t, third, tx)
+	if have := readTable(t, third, want.table.Name); !have.Owned || have.Chain("more") == nil {
+		t.Errorf("owned: %v, chains %v", have.Owned, have.Chains)
 	}
 }
 
