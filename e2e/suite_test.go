@@ -103,6 +103,7 @@ func choose(config *types.SuiteConfig) {
 		filter = "(" + config.LabelFilter + ") && " + filter
 	}
 	config.LabelFilter = filter
+	config.FailOnPending = true
 	// The cluster is shared: the order of specs must not depend on the day.
 	if !config.RandomizeAllSpecs {
 		config.RandomSeed = 1
