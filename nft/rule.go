@@ -19,6 +19,7 @@ type Rule struct {
 	// ReadBytecode is the bytecode of a rule that was read from the kernel, nil
 	// in a wanted rule.
 	ReadBytecode []byte
+	Handle       uint64 // the kernel's number of a rule that was read
 }
 
 // NewRule makes a rule of statements.

@@ -45,7 +45,7 @@ or "nft list table inet kube-vmap".`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), renderCommand(), servicesCommand(), cleanupCommand(), sysctlsCommand(), versionCommand())
-	root.AddCommand(explainCommand(), diffCommand(), exitCodesHelp())
+	root.AddCommand(runCommand(), renderCommand(), servicesCommand(), cleanupCommand(), sysctlsCommand(), configCommand(), versionCommand())
+	root.AddCommand(explainCommand(), traceCommand(), diffCommand(), exitCodesHelp())
 	return root
 }

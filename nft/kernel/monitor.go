@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"os"
-	"time"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -82,10 +80,9 @@ func hostToBPF(n uint32) uint32 {
 // when that ends, and any other error if the socket is lost: then Watch again,
 // and read the table, since commits may have been missed.
 func (m *Monitor) Next(ctx context.Context) (ForeignCommit, error) {
-	stop := context.AfterFunc(ctx, func() { m.socket.conn.SetReadDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a closed socket ends the read too
-	defer stop()
+	defer m.socket.until(ctx)()
 	for {
-		b, err := m.receive()
+		b, err := m.socket.await()
 		switch {
 		case ctx.Err() != nil:
 			return ForeignCommit{}, ctx.Err()
@@ -99,23 +96,6 @@ func (m *Monitor) Next(ctx context.Context) (ForeignCommit, error) {
 			return commit, nil
 		}
 	}
-}
-
-// receive waits for a datagram.
-func (m *Monitor) receive() ([]byte, error) {
-	var n int
-	var err error
-	readErr := m.socket.raw.Read(func(fd uintptr) bool {
-		n, err = retryInterrupted(int(fd), m.socket.in, unix.Read)
-		return !errors.Is(err, unix.EAGAIN)
-	})
-	if readErr != nil {
-		if errors.Is(readErr, os.ErrDeadlineExceeded) {
-			return nil, os.ErrDeadlineExceeded
-		}
-		return nil, readErr
-	}
-	return m.socket.in[:max(n, 0)], err
 }
 
 // read goes through a datagram. A commit's changes come first, then its

@@ -223,6 +223,8 @@ func parseRule(attributes []byte) (chain string, r nft.Rule) {
 		switch typ {
 		case unix.NFTA_RULE_CHAIN:
 			chain = string(trimNUL(data))
+		case unix.NFTA_RULE_HANDLE:
+			r.Handle = readUint64(data)
 		case unix.NFTA_RULE_EXPRESSIONS:
 			r.ReadBytecode = slices.Clone(data)
 		}

@@ -1,10 +1,13 @@
 package kernel
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -122,6 +125,29 @@ func (s *socket) receive() ([]byte, error) {
 		return nil, s.err
 	}
 	return s.in[:s.n], nil
+}
+
+// await waits for a datagram and returns it.
+func (s *socket) await() ([]byte, error) {
+	var n int
+	var err error
+	readErr := s.raw.Read(func(fd uintptr) bool {
+		n, err = retryInterrupted(int(fd), s.in, unix.Read)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	if readErr != nil {
+		if errors.Is(readErr, os.ErrDeadlineExceeded) {
+			return nil, os.ErrDeadlineExceeded
+		}
+		return nil, readErr
+	}
+	return s.in[:max(n, 0)], err
+}
+
+// until makes await end with the context. The result undoes that.
+func (s *socket) until(ctx context.Context) (undo func() bool) {
+	s.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // of one that has ended
+	return context.AfterFunc(ctx, func() { s.conn.SetReadDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a closed socket ends the read too
 }
 
 func (s *socket) close() error { return s.conn.Close() }

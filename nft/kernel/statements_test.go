@@ -72,6 +72,7 @@ func addFilterRules(add func(...nft.Statement)) {
 		add(nft.Verdict{Kind: kind})
 	}
 	add(nft.JumpChain("target"))
+	add(nft.Trace())
 	add(nft.GotoChain("target"))
 	add(nft.Reject())
 	add(nft.CtStateNew())
