@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/kube-vmap/kube-vmap/config/v1alpha1"
 )
+
+var update = flag.Bool("update", false, "rewrite golden files and docs/configuration.md")
 
 // example is one document of testdata/proxyconfigs.yaml.
 type example struct {

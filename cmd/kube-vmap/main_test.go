@@ -44,6 +44,11 @@ func TestMistakes(t *testing.T) {
 		{"render --manifests /nowhere", "/nowhere"},
 		{"services -o yaml", "-o yaml: must be table or json"},
 		{"cleanup now", "unknown command"},
+		{"run --manifests x --counters some", "--counters=some: must be off, services or endpoints"},
+		{"run --manifests x --config /nowhere", "--config /nowhere"},
+		{"config convert", "accepts 1 arg"},
+		{"config convert /nowhere", "/nowhere"},
+		{"config convert main_test.go", "convert main_test.go: read YAML"},
 	} {
 		_, err := execCommand(t.Context(), strings.Fields(test.args)...)
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
