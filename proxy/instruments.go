@@ -246,7 +246,7 @@ func (p *Proxy) noteSynced(r *report) {
 	i, now := &p.instruments, time.Now()
 	i.Health.Synced(now)
 	m := i.Metrics
-	m.Sync(r.total())
+	m.Sync(r.took)
 	m.Synced(now)
 	m.Ready(true)
 	if r.read > 0 {

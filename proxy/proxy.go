@@ -59,6 +59,7 @@ type loop struct {
 	retry    backoff
 	last     time.Time     // end of the last step
 	lastRead time.Duration // how long it took to read the table
+	reading  time.Duration // what was read since the last sync took
 	lastLook time.Time     // when it was last read because of a foreign change
 }
 
@@ -175,8 +176,7 @@ func (p *Proxy) workers() []func(context.Context) error {
 // commitFor commits a transaction of another goroutine in the loop's.
 func (p *Proxy) commitFor(ctx context.Context, tx *nft.Transaction) error {
 	return p.call(ctx, func() error {
-		_, err := p.send(tx)
-		return err
+		return p.send(&report{}, tx)
 	})
 }
 
@@ -217,6 +217,7 @@ func (p *Proxy) step() {
 	update, complete := p.inbox.take()
 	p.apply(&update)
 	if !complete {
+		p.readAhead()
 		return
 	}
 	p.retry.stop()
@@ -249,7 +250,7 @@ func (p *Proxy) completed(r *report) {
 		go do()
 	}
 	p.log.Info("table is complete", "table", p.config.Table, "services", len(p.cluster.services),
-		"elements", r.elements, "took", r.total().String())
+		"elements", r.elements, "took", r.took.String())
 	p.record(p.nodeRef(), Normal, reasonStarted, fmt.Sprintf(
 		"kube-vmap serves %d Services by the nftables table inet %s", len(p.cluster.services), p.config.Table))
 }

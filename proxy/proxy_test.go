@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 // feed is a source that a test drives.
 type feed struct {
 	first model.Update
+	late  chan struct{} // if set, the first update is complete when this is closed
 	ready chan struct{}
 	sink  source.Sink
 }
@@ -32,6 +34,9 @@ func newFeed(first model.Update) *feed { return &feed{first: first, ready: make(
 
 func (f *feed) Run(ctx context.Context, sink source.Sink) error {
 	sink.Apply(f.first)
+	if f.late != nil {
+		<-f.late
+	}
 	sink.Synced()
 	f.sink = sink
 	close(f.ready)
@@ -47,8 +52,9 @@ func (f *feed) apply(u model.Update) {
 // watched is a real kernel with the transactions that went through it.
 type watched struct {
 	*kernel.Conn
-	mu  sync.Mutex
-	txs []*nft.Transaction
+	mu    sync.Mutex
+	txs   []*nft.Transaction
+	reads atomic.Int32 // how often reading the table was begun
 
 	proxy   *proxy.Proxy
 	settled chan struct{} // closed when the table is complete
@@ -69,6 +75,11 @@ func (w *watched) Commit(tx *nft.Transaction) (kernel.Result, error) {
 	}
 	w.txs = append(w.txs, tx)
 	return result, err
+}
+
+func (w *watched) ReadStructure(table string, elements func(string) bool) (kernel.Snapshot, error) {
+	w.reads.Add(1)
+	return w.Conn.ReadStructure(table, elements)
 }
 
 func (w *watched) count() int {

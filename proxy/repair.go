@@ -146,7 +146,7 @@ func (p *Proxy) repaired(r *report) {
 	p.instruments.Metrics.Repair()
 	p.instruments.Metrics.ForeignChange(process)
 	p.log.Info("another process changed the table, which is repaired", "process", process,
-		"pid", p.intruder.PID, "operations", r.operations, "took", r.total().String())
+		"pid", p.intruder.PID, "operations", r.operations, "took", r.took.String())
 	p.record(p.nodeRef(), Warning, reasonForeign, fmt.Sprintf(
 		"%s changed the nftables table inet %s, which is repaired", who, p.config.Table))
 }

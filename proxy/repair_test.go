@@ -97,3 +97,40 @@ func TestRestartWritesNothing(t *testing.T) {
 		t.Errorf("the first change after the restart: %d elements: %q", tx.ElementCount(), tx.Lines())
 	}
 }
+
+// TestRestartReadsAhead: the table is read while the objects still come, and again if
+// another process changes it in between.
+func TestRestartReadsAhead(t *testing.T) {
+	const verdict = "element inet kube-vmap services4 { 10.96.0.10 . tcp . 80 }"
+	lab := newLab(t)
+	node := lab.Host("node-a")
+	pods := []string{"a1", "a2", "b1", "b2"}
+	for i, intruder := range []string{"", "", "delete " + verdict} { // the first finds no table
+		f := newFeed(firstUpdate(webService(), webSlice(lab, pods[:2+i]...)))
+		f.late = make(chan struct{})
+		ctx, stop := context.WithCancel(context.Background())
+		w := startUntil(t, ctx, node, nodeConfig(), f)
+		for deadline := time.Now().Add(10 * time.Second); w.reads.Load() == 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the table is not read before all objects are there")
+			}
+		}
+		reads := int32(1)
+		if intruder != "" {
+			time.Sleep(50 * time.Millisecond) // until it is read whole
+			if _, err := node.Run("nft", strings.Fields(intruder)...); err != nil {
+				t.Fatal(err)
+			}
+			reads = 2
+		}
+		close(f.late)
+		<-w.settled
+		if _, err := node.Run("nft", strings.Fields("get "+verdict)...); err != nil {
+			t.Errorf("after %q: %v", intruder, err)
+		}
+		if n := w.reads.Load(); n != reads {
+			t.Errorf("after %q the table was read %d times, want %d", intruder, n, reads)
+		}
+		stop()
+	}
+}

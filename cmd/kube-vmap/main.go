@@ -13,8 +13,10 @@ import (
 )
 
 // gcPercent trades processor time, of which the agent needs little, for memory,
-// of which each node has to give as much as the largest cluster needs.
-const gcPercent = 50
+// of which each node has to give as much as the largest cluster needs. With 40 the
+// first load of 45,000 Services peaks below 1.6 times what stays, with 50 at 1.75
+// times; 30 costs it a tenth of its time.
+const gcPercent = 40
 
 func main() {
 	if os.Getenv("GOGC") == "" {

@@ -134,6 +134,9 @@ func (t *Tracker) OwnerOf(set *nft.Set, e *nft.Element) *model.Service {
 	return t.claims.Owner(f.keyOf(&e.Key, 0))
 }
 
+// HasTable reports whether the kernel has the table, whole or in part.
+func (t *Tracker) HasTable() bool { return t.have.table != nil }
+
 // Learns reports whether the table learns session-affinity bindings.
 func (t *Tracker) Learns() bool { return len(t.have.shape.learn) > 0 }
 

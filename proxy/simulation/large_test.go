@@ -18,9 +18,13 @@ import (
 type loading struct {
 	*dataplane
 	hooked []bool
+	second fault // what the second transaction meets
 }
 
 func (l *loading) Commit(tx *nft.Transaction) (kernel.Result, error) {
+	if len(l.hooked) == 1 {
+		l.next = l.second
+	}
 	result, err := l.dataplane.Commit(tx)
 	hooked := false
 	for _, c := range l.memory.table.chains {
@@ -103,4 +107,30 @@ func TestSimulationLarge(t *testing.T) {
 		t.Logf("Simulation: seed %d, %d services four times, %d transactions with %d element operations, 0 differences",
 			seed, count, dp.commits, dp.operations)
 	})
+}
+
+// TestSimulationLargeFault loads a table into an empty kernel in several plans, the
+// next of which is computed while the kernel takes one, and fails in all ways.
+func TestSimulationLargeFault(t *testing.T) {
+	for f := rejected; f <= readInterrupted; f++ {
+		w := largeWorld(rand.New(rand.NewPCG(uint64(f), 1)), 2300)
+		synctest.Test(t, func(t *testing.T) {
+			config := proxy.DefaultConfig()
+			config.NodeName = "node-a"
+			dp := &loading{dataplane: &dataplane{memory: &memory{}}, second: f}
+			p := start(config, dp, w.whole())
+			time.Sleep(time.Minute)
+			p.stop()
+			lines := dp.violations
+			if len(lines) == 0 {
+				lines = compare(dp.memory.copy(), proxy.Render(config, w.whole()))
+			}
+			if len(lines) > 0 {
+				t.Errorf("fault %d: %d differences, the first: %s", f, len(lines), lines[0])
+			}
+			if len(dp.hooked) < 4 {
+				t.Errorf("fault %d: %d transactions, want those of a second try too", f, len(dp.hooked))
+			}
+		})
+	}
 }
