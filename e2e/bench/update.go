@@ -49,7 +49,9 @@ func (s *series) run(ctx context.Context) (Update, error) {
 			return u, err
 		}
 		news = append(news, seen.firstNew.Sub(seen.acknowledged))
-		olds = append(olds, seen.lastOld.Sub(seen.acknowledged))
+		if !seen.lastOld.IsZero() { // one of many may not have been met at all
+			olds = append(olds, seen.lastOld.Sub(seen.acknowledged))
+		}
 		gaps = append(gaps, seen.gaps...)
 		u.Failed += seen.failed
 		time.Sleep(s.gap(n))
