@@ -273,8 +273,14 @@ func (a *adversary) damageTable(ctx context.Context) error {
 // damageOrphan damages the table while no agent runs.
 func (a *adversary) damageOrphan(ctx context.Context) error {
 	d := damages[a.rng.IntN(len(damages))]
-	d.name += ", no agent"
 	command := d.command(a.rng)
+	for a.cluster.api != nil && strings.Contains(command, "drop") {
+		// Who drops all new connections of the node keeps an agent that starts there
+		// from its API server, and so from the repair.
+		d = damages[a.rng.IntN(len(damages))]
+		command = d.command(a.rng)
+	}
+	d.name += ", no agent"
 	var w *window
 	err := a.restart(ctx, true, func(*rand.Rand) (err error) {
 		w, err = a.damage(d, command)

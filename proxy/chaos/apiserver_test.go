@@ -210,9 +210,9 @@ func (a *apiServer) since(version int) (changes []change, news chan struct{}, ex
 
 // onClusters are the faults that need an API server.
 var onClusters = []fault{
-	{"API server down while endpoints change", 4, (*adversary).downtime},
-	{"API server down while the agent starts", 2, (*adversary).startWithoutServer},
-	{"watches ended", 2, (*adversary).endWatches},
+	{"API server down while endpoints change", 2, (*adversary).downtime},
+	{"API server down while the agent starts", 1, (*adversary).startWithoutServer},
+	{"watches ended", 1, (*adversary).endWatches},
 }
 
 // downtime takes the API server away while endpoints change; half of the time it
