@@ -15,7 +15,7 @@ ip link set lo up
 release=$(uname -r)
 echo "KERNEL $release"
 depmod
-for module in nf_tables nf_conntrack nf_conntrack_netlink nf_nat veth bridge br_netfilter sctp; do
+for module in nf_tables nf_conntrack nf_conntrack_netlink nf_nat veth bridge br_netfilter sctp ip_vs ip_vs_rr ip_set ip_set_hash_ip dummy; do
 	modprobe $module || echo "no module $module"
 done
 
