@@ -38,6 +38,13 @@ test-charts: ## The Helm chart: its linter, what it renders, values it refuses
 chaos: setup ## Faults under load for CHAOS_SECONDS, 30 by default (needs root, and a quiet machine)
 	$(GO) test -v -count=1 -timeout 60m -run Chaos ./proxy/chaos
 
+.PHONY: generate
+generate: ## Write what follows from other files: definitions, their Go code, references, golden renderings
+	$(GO) tool -modfile=.ci/generate/go.mod controller-gen object paths=./config/v1alpha1
+	$(GO) tool -modfile=.ci/generate/go.mod controller-gen crd paths=./config/v1alpha1 output:crd:dir=charts/kube-vmap/files/crds
+	$(GO) test ./config ./proxy/metrics -update
+	cd charts && $(GO) test . -update
+
 .PHONY: image
 image: ## The OCI image archive in bin/, for amd64 and arm64, without a container engine
 	$(GO) run ./cmd/image

@@ -119,7 +119,7 @@ var _ = Describe("Configuration", Label("config", better), func() {
 		Expect(report.Opened).NotTo(BeZero())
 	})
 
-	It("refuses ten broken objects, and says why", func() {
+	It("refuses ten broken objects, and says why", func(_ SpecContext) {
 		for spec, why := range map[string]string{
 			"{nodePortAddresses: [eth0]}":                                 `spec.nodePortAddresses: Invalid value: ["eth0"]: "eth0" is no prefix; use prefixes such as 192.0.2.0/24 or 2001:db8::/64, or primary alone`,
 			"{nodePortAddresses: [primary, 192.0.2.0/24]}":                "primary stands alone; use [primary], or prefixes such as 192.0.2.0/24",

@@ -124,12 +124,12 @@ type Settings struct {
 	Conntrack *Conntrack `json:"conntrack,omitempty"`
 
 	// What connections are counted by: None; Services, new connections of each service port; Endpoints, also those of
-	// each endpoint.
+	// each endpoint. A count costs the first packet of a connection some nanoseconds.
 	//
-	// Default: None.
+	// Default: Services. Flag: --counters.
 	//
-	// Live: the table is replaced in one transaction; session-affinity bindings are kept, counts that there were are
-	// lost.
+	// Live: the table is replaced in one transaction; counts go on, and session-affinity bindings are kept as for
+	// sessionAffinity.maxBindings.
 	//
 	// +optional
 	Counters *CountersLevel `json:"counters,omitempty"`
@@ -140,7 +140,7 @@ type Settings struct {
 	// Default: Auto. Flag: --table-ownership.
 	//
 	// Live: the table is replaced in one transaction, since the kernel can't change a table's owner; session-affinity
-	// bindings are kept.
+	// bindings are kept as for sessionAffinity.maxBindings.
 	//
 	// +optional
 	TableOwnership *TableOwnership `json:"tableOwnership,omitempty"`
@@ -254,8 +254,8 @@ type SessionAffinity struct {
 	//
 	// Default: 1048576.
 	//
-	// Live: the table is replaced in one transaction, since the kernel can't change a map's size; bindings are kept, as
-	// many as fit.
+	// Live: the table is replaced in one transaction, since the kernel can't change a map's size. Bindings are carried
+	// over, as many as fit, and up to 262144; one that a client gets in that moment may be lost.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
