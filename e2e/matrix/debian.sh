@@ -56,3 +56,31 @@ debian_unpack() {
 	for deb in "$debs"/*.deb; do dpkg-deb -x "$deb" "$into"; done
 	rm -r "$debs"
 }
+
+nft_versions=$PWD/bin/nft-versions
+
+# unpack_nft SUITE makes bin/nft-versions/VERSION with an executable nft, which
+# runs on the libraries (libc too) of its own suite.
+unpack_nft() {
+	debian_index "$1"
+	version=$(debian_version "$1" nftables)
+	version=${version%%-*}
+	dir=$nft_versions/$version
+	if [ -x "$dir/nft" ]; then return; fi
+	packages=$(apt_in "$1" apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts \
+		--no-breaks --no-replaces --no-enhances nftables | grep -E '^(nftables|lib[a-z0-9.+-]*)$' | sort -u)
+	rm -rf "$dir"
+	# shellcheck disable=SC2086 # a list of packages
+	debian_unpack "$1" "$dir/root" $packages
+	loader=$(find "$dir/root" -type f -name 'ld-*.so*' | head -n 1)
+	cat >"$dir/nft.new" <<-END
+		#!/bin/sh
+		root=$dir/root
+		exec "$loader" --library-path \\
+			"\$root/lib/x86_64-linux-gnu:\$root/usr/lib/x86_64-linux-gnu" "\$root/usr/sbin/nft" "\$@"
+	END
+	chmod +x "$dir/nft.new"
+	"$dir/nft.new" --version
+	echo "$1" >"$dir/suite"
+	mv "$dir/nft.new" "$dir/nft"
+}

@@ -65,7 +65,8 @@ pack_tests() {
 	chmod +x "$root/init"
 	mkdir -p "$root/etc"
 	cp /etc/protocols /etc/services "$root/etc/" # nft prints names
-	for program in nft conntrack nsenter; do pack_program "$(command -v $program)"; done
+	for program in conntrack nsenter; do pack_program "$(command -v $program)"; done
+	pack_nft
 	CGO_ENABLED=0 $nice go build -ldflags '-s -w' -o "$root/bin/kube-vmap" ./cmd/kube-vmap
 	mkdir -p "$root/src/examples" "$root/src/nft"
 	cp nft/*.go "$root/src/nft/" # a test of nft/kernel reads it
@@ -106,6 +107,23 @@ pack_program() {
 		mkdir -p "$root$(dirname "$library")"
 		cp -L "$library" "$root$library"
 	done
+}
+
+# pack_nft adds the nft of Debian's stable suite with its libraries, on which the
+# other programs run as well. (Older ones, 1.0.6 for one, swap the bytes of a field
+# of one byte when they load what Services with source ranges need, and newer
+# kernels, 7.3 for one, refuse that.)
+pack_nft() {
+	unpack_nft trixie
+	from=$dir/root
+	loader=$(find "$from" -type f -name 'ld-*.so*' | head -n 1)
+	cp "$from/usr/sbin/nft" "$root/usr/bin/"
+	"$loader" --library-path "$from/lib/x86_64-linux-gnu:$from/usr/lib/x86_64-linux-gnu" --list "$from/usr/sbin/nft" |
+		grep -o "$from/[^ ]*" | while read -r library; do
+		mkdir -p "$root/lib/x86_64-linux-gnu"
+		cp -L "$library" "$root/lib/x86_64-linux-gnu/"
+	done
+	cp -L "$loader" "$root/lib64/ld-linux-x86-64.so.2"
 }
 
 # boot DIR runs the tests on a kernel and leaves the console in DIR/console. A

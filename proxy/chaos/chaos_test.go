@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy/testnet"
 )
 
@@ -58,7 +59,7 @@ func TestChaos(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.agent = newProcess(r.node, binary, "--kubeconfig="+kubeconfig, "auto")
-			r.owned, r.faults = true, slices.Concat(onProcesses, onClusters)
+			r.owned, r.faults = canOwn(t, r.node), slices.Concat(onProcesses, onClusters)
 		}},
 		{"loop", "the loop, with errors between it and the kernel", 25, false, func(_ *testing.T, r *round) {
 			l := newLoop(r.node, r.cluster.dir, seed)
@@ -79,6 +80,21 @@ func TestChaos(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// canOwn reports whether the kernel has owned tables that persist: from 6.9.
+func canOwn(t *testing.T, node *testnet.Host) bool {
+	t.Helper()
+	conn, err := kernel.Dial(kernel.Options{NetNS: node.FD()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	can, err := conn.CanPersist()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return can
 }
 
 // program is the agent's binary.
