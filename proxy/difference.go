@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/kube-vmap/kube-vmap/nft"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
 )
@@ -19,7 +20,15 @@ func (p *Proxy) Differences(ctx context.Context) ([]string, error) {
 	return lines, err
 }
 
-// Differences is the same for objects that nobody serves, or whose agent can't be
+// Desired asks the loop for the table as it should be, with slots as if it were made
+// now.
+func (p *Proxy) Desired(ctx context.Context) (*nft.Table, error) {
+	var table *nft.Table
+	err := p.ask(ctx, func() { table = desiredTable(p.cluster, &p.locality, p.tracker.Options()) })
+	return table, err
+}
+
+// Differences is that of a Proxy for objects that nobody serves, or whose agent can't be
 // asked. Whether the table is owned is left as it is.
 func Differences(config Config, u model.Update, dp Dataplane) ([]string, error) {
 	c := newCluster()
@@ -45,7 +54,7 @@ func differences(c *cluster, loc *ruleset.Locality, opts ruleset.Options, dp Dat
 	for name, svc := range c.services {
 		t.Set(name, ruleset.Desire(svc, c.byService[name], loc, &opts))
 	}
-	var lines []string
+	lines := []string{}
 	claim := "add table inet " + opts.Table // an owned table whose owner is gone is as good
 	exists := t.Kernel() != nil
 	for _, tx := range t.Plan(true).Transactions {

@@ -14,9 +14,13 @@ func Render(config Config, u model.Update) *nft.Table {
 	c := newCluster()
 	c.apply(&u)
 	opts, locality := config.options(c), config.locality(c)
-	t := ruleset.NewTracker(opts)
+	return desiredTable(c, &locality, &opts)
+}
+
+func desiredTable(c *cluster, loc *ruleset.Locality, opts *ruleset.Options) *nft.Table {
+	t := ruleset.NewTracker(*opts)
 	for name, svc := range c.services {
-		t.Set(name, ruleset.Desire(svc, c.byService[name], &locality, &opts))
+		t.Set(name, ruleset.Desire(svc, c.byService[name], loc, opts))
 	}
 	t.Commit(t.Plan(true))
 	return t.Table()

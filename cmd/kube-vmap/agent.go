@@ -32,6 +32,9 @@ type agent struct {
 	close   func()            // ends what connect began; may be nil
 	log     logr.Logger
 	level   *slog.LevelVar
+
+	recent       *recentLines // of the log
+	recentEvents *recentEvents
 }
 
 // run connects to the kernel and works until the context ends.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -39,6 +40,10 @@ func (c *agentClient) get(ctx context.Context, path string) ([]byte, error) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy of the environment
 	response, err := client.Do(request)
 	if err != nil {
+		var errno syscall.Errno
+		if errors.As(err, &errno) {
+			err = errno // the address has been said
+		}
 		return nil, fmt.Errorf("%w at %s: %w", errNoAgent, c.address, err)
 	}
 	defer response.Body.Close()

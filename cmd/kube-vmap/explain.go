@@ -149,8 +149,10 @@ func printAnswer(w io.Writer, a *explain.Answer) error {
 		}
 		p.table(rows)
 	}
-	for _, n := range a.Notes {
+	if len(a.Notes) > 0 {
 		p.line("")
+	}
+	for _, n := range a.Notes {
 		p.text("note: ", n)
 	}
 	return p.err

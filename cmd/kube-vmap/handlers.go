@@ -23,6 +23,17 @@ func (a *agent) handlers(p *proxy.Proxy) map[string]http.Handler {
 			return p.Objects(r.Context(), frontend)
 		}),
 		"GET /diff": answer(func(r *http.Request) (any, error) { return p.Differences(r.Context()) }),
+		"GET /desired": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			table, err := p.Desired(r.Context())
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			_ = table.WriteText(w) // the client may be gone
+		}),
+		"GET /log":    a.recent,
+		"GET /events": &a.recentEvents.lines,
 	}
 }
 
@@ -32,12 +43,12 @@ type agentStatus struct {
 	proxy.Status
 }
 
-// answer serves a value as JSON. An error is the client's.
+// answer serves a value as JSON.
 func answer(value func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v, err := value(r)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")

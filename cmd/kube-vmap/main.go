@@ -48,6 +48,6 @@ or "nft list table inet kube-vmap".`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(runCommand(), renderCommand(), servicesCommand(), cleanupCommand(), sysctlsCommand(), configCommand(), versionCommand())
-	root.AddCommand(explainCommand(), traceCommand(), diffCommand(), exitCodesHelp())
+	root.AddCommand(statusCommand(), explainCommand(), traceCommand(), diffCommand(), supportBundleCommand(), exitCodesHelp())
 	return root
 }

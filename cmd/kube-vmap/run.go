@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+
 	"github.com/spf13/cobra"
 
 	"github.com/kube-vmap/kube-vmap/config"
@@ -35,15 +37,18 @@ configuration stays in force.`,
 			if err != nil {
 				return err
 			}
-			logger, err := log.logger(cmd.ErrOrStderr())
+			recent := &recentLines{most: keptLines}
+			logger, err := log.logger(io.MultiWriter(cmd.ErrOrStderr(), recent))
 			if err != nil {
 				return err
 			}
-			a := &agent{node: running.Proxy.NodeName, flags: running, level: &log.level, serve: serve, log: logger}
+			a := &agent{node: running.Proxy.NodeName, flags: running, level: &log.level, serve: serve, log: logger, recent: recent}
 			follow := config.Options{Base: running, File: file, Log: logger.WithName("config")}
 			if err := objects.connect(a, &follow); err != nil {
 				return err
 			}
+			a.recentEvents = &recentEvents{next: a.events, lines: recentLines{most: keptLines}}
+			a.events = a.recentEvents
 			if a.config, err = config.New(follow); err != nil {
 				return err
 			}

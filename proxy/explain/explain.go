@@ -41,7 +41,9 @@ func (a *Answer) add(c client, o Outcome) {
 	for i := range a.Outcomes {
 		if same := &a.Outcomes[i]; same.Verdict == o.Verdict && same.Reason == o.Reason && same.Masqueraded == o.Masqueraded {
 			same.Clients = append(same.Clients, c.String())
-			same.join(&o)
+			if c == node || same.Clients[0] == node.String() {
+				same.join()
+			}
 			return
 		}
 	}
@@ -49,16 +51,13 @@ func (a *Answer) add(c client, o Outcome) {
 	a.Outcomes = append(a.Outcomes, o)
 }
 
-// join shows the hooks of both: one of the two is this node's.
-func (o *Outcome) join(other *Outcome) {
-	for i := range min(len(o.Steps), len(other.Steps)) {
-		s := &o.Steps[i]
-		if s.Chain == other.Steps[i].Chain {
-			continue
-		}
-		if base, _, _ := strings.Cut(s.Chain, "-"); base == "nat" {
+// join shows the hooks of others too: they differ for this node itself.
+func (o *Outcome) join() {
+	for i := range o.Steps {
+		switch s := &o.Steps[i]; s.Chain {
+		case "nat-prerouting", "nat-output":
 			s.Chain = "nat-prerouting/output"
-		} else {
+		case "filter-forward", "filter-output":
 			s.Chain = "filter-forward/output"
 		}
 	}
