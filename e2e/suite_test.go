@@ -79,10 +79,20 @@ func bound(config *types.SuiteConfig) {
 	config.PollProgressAfter = spec / 2
 	AddTreeConstructionNodeArgsTransformer(func(node types.NodeType, _ Offset, text string, args []any) (string, []any, []error) {
 		if node.Is(types.NodeTypeIt) {
-			args = append([]any{SpecTimeout(spec)}, args...)
+			args = append([]any{SpecTimeout(spec)}, interruptible(args)...)
 		}
 		return text, args, nil
 	})
+}
+
+// interruptible gives a spec that takes no context one, which a timeout asks for.
+func interruptible(args []any) []any {
+	for i, arg := range args {
+		if f, ok := arg.(func()); ok {
+			args[i] = func(SpecContext) { f() }
+		}
+	}
+	return args
 }
 
 func isTerminal(file *os.File) bool {
