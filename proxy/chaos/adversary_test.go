@@ -301,7 +301,7 @@ func (a *adversary) damage(d damage, command string) (*window, error) {
 	switch {
 	case err == nil:
 		return w, nil
-	case strings.Contains(err.Error(), "not permitted"):
+	case strings.Contains(err.Error(), "not permitted"), strings.Contains(err.Error(), "not supported"):
 		a.denied++
 	case strings.Contains(err.Error(), "No such file"), strings.Contains(err.Error(), "exist"), strings.Contains(err.Error(), "busy"):
 		a.missed++
