@@ -24,28 +24,31 @@ import (
 // Watch follows the ProxyConfigs of a cluster, until the context ends. Where the
 // API server does not have them yet it is asked again now and then.
 func Watch(client dynamic.Interface, log logr.Logger) func(context.Context, func([]Object)) error {
+	return watchWith(client, log, pauses{absent: 30 * time.Second, failed: 2 * time.Second})
+}
+
+// pauses are how long to wait, and as much again at random since thousands of agents
+// ask: before a kind is asked for that the API server does not have, and after
+// another failure.
+type pauses struct{ absent, failed time.Duration }
+
+func watchWith(client dynamic.Interface, log logr.Logger, p pauses) func(context.Context, func([]Object)) error {
 	return func(ctx context.Context, deliver func([]Object)) error {
 		w := &watcher{
 			client: client.Resource(v1alpha1.GroupVersion.WithResource(v1alpha1.ProxyConfigs)),
-			log:    log, deliver: deliver, objects: map[types.UID]Object{},
+			log:    log, deliver: deliver, pauses: p, objects: map[types.UID]Object{},
 		}
 		w.run(ctx)
 		return nil
 	}
 }
 
-// absentPause is how long to wait before a kind is asked for again that the API
-// server does not have, and as much again at random: thousands of agents ask.
-const absentPause = 30 * time.Second
-
-// failedPause is how long to wait after another failure, and as much again.
-const failedPause = 2 * time.Second
-
 // watcher is the store of a reflector. All is done in one goroutine.
 type watcher struct {
 	client  dynamic.ResourceInterface
 	log     logr.Logger
 	deliver func([]Object)
+	pauses  pauses
 	objects map[types.UID]Object
 	absent  int // how often in a row there was no such kind
 	told    string
@@ -62,7 +65,7 @@ func (w *watcher) run(ctx context.Context) {
 		Name: v1alpha1.ProxyConfigs, TypeDescription: v1alpha1.ProxyConfigs, Logger: &w.log,
 	})
 	for ctx.Err() == nil {
-		wait := failedPause
+		wait := w.pauses.failed
 		if err := reflector.ListAndWatchWithContext(ctx); err != nil && ctx.Err() == nil {
 			wait = w.failed(err)
 		}
@@ -92,12 +95,12 @@ func (w *watcher) failed(err error) time.Duration {
 			clear(w.objects)
 			w.deliver(nil)
 		}
-		return absentPause
+		return w.pauses.absent
 	case apierrors.IsForbidden(err) && len(w.objects) == 0:
 		w.deliver(nil)
-		return absentPause
+		return w.pauses.absent
 	}
-	return failedPause
+	return w.pauses.failed
 }
 
 var _ cache.ReflectorStore = (*watcher)(nil)
