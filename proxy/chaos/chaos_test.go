@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -176,23 +177,10 @@ func newRound(t *testing.T, name string, seed uint64, withAPI bool) *round {
 func (r *round) play(t *testing.T, d time.Duration, steps int) *report {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	begin, end := context.WithTimeout(ctx, healing)
-	defer end()
-	if err := r.agent.start(0, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.agent.ready(begin); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if r.observer, err = observe(ctx, r.node, r.cluster.dir, config(r.owned)); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.settle(begin); err != nil {
-		t.Fatal(err)
-	}
+	r.begin(t, ctx)
 	start := time.Now()
 	traffic := startTraffic(ctx, r.lab, r.ledger)
+	var err error
 	for err == nil && (steps > 0 && r.steps < steps || steps == 0 && time.Since(start) < d) {
 		err = r.step(ctx)
 	}
@@ -202,24 +190,55 @@ func (r *round) play(t *testing.T, d time.Duration, steps int) *report {
 	elapsed := time.Since(start)
 	traffic.stop()
 	repairs, problems := r.agent.health()
-	if stopped := r.agent.stop(false); stopped != nil {
-		problems = append(problems, stopped.Error())
-	}
 	if err != nil {
 		problems = append(problems, err.Error())
 	}
+	problems = append(problems, r.end(t, cancel)...)
+	report := r.report(elapsed, repairs)
+	r.judge(t, report, problems)
+	return report
+}
+
+// begin starts the agent and waits until all is as it should be.
+func (r *round) begin(t *testing.T, ctx context.Context) {
+	t.Helper()
+	soon, cancel := context.WithTimeout(ctx, healing)
+	defer cancel()
+	err := r.agent.start(0, 0)
+	if err == nil {
+		err = r.agent.ready(soon)
+	}
+	if err == nil {
+		r.observer, err = observe(ctx, r.node, r.cluster.dir, config(r.owned))
+	}
+	if err == nil {
+		err = r.settle(soon)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// end stops everything, and tells what did not stop or is left.
+func (r *round) end(t *testing.T, cancel context.CancelFunc) (problems []string) {
+	err := r.agent.stop(false)
 	cancel()
 	r.observer.close()
 	if r.cluster.api != nil {
-		if stopped := r.cluster.api.stop(); stopped != nil {
-			problems = append(problems, stopped.Error())
-		}
+		err = errors.Join(err, r.cluster.api.stop())
 	}
 	for _, s := range r.servers {
 		s.Close() // resets connections whose client was cut off
 	}
-	problems = append(problems, r.before.leaks(t)...)
-	report := r.report(elapsed, repairs)
+	if err != nil {
+		problems = append(problems, err.Error())
+	}
+	return append(problems, r.before.leaks(t)...)
+}
+
+// judge prints the report, and what is wrong.
+func (r *round) judge(t *testing.T, report *report, problems []string) {
+	t.Helper()
 	t.Logf("\n%s", report)
 	for _, f := range report.outside[:min(len(report.outside), 20)] {
 		problems = append(problems, "failed without a reason: "+f.String())
@@ -231,7 +250,6 @@ func (r *round) play(t *testing.T, d time.Duration, steps int) *report {
 		t.Logf("what happened is in %s", r.timeline(report))
 		t.Logf("repeat with CHAOS_SEED=%d CHAOS_STEPS=%d go test ./proxy/chaos -run %s", r.given, r.steps, t.Name())
 	}
-	return report
 }
 
 // usage is what this process uses.

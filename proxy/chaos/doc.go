@@ -3,15 +3,16 @@
 //
 //	clients ─► ClusterIP, NodePort, VIP; IPv4, IPv6 ─► the node's table ─► backends, always up
 //	                                                       ▲
-//	adversary (seeded) ─► manifests ─► agent ──────────────┤
+//	adversary (seeded) ─► objects ─► agent ────────────────┤
 //	        └─► kill, stop, netlink errors ──► agent       │
 //	        └─► nft flush, delete, insert ─────────────────┘
 //
 // A round is a laboratory of network namespaces, an agent, a steady stream of new
 // and of long-lived connections, and an adversary that takes one step after the
 // other. Three rounds run: the program with a table that anyone may change, the
-// program that owns its table, and the loop of package proxy in the test's own
-// process with errors injected between it and the kernel.
+// program that owns its table and follows an API server, which goes away, and the
+// loop of package proxy in the test's own process with errors injected between it
+// and the kernel. The other two read manifests.
 //
 //	go test ./proxy/chaos -run Chaos -v
 //	CHAOS_SECONDS=600 go test ./proxy/chaos -run Chaos -v -timeout 20m

@@ -86,7 +86,7 @@ func (r *report) String() string {
 	line("repairs told by the agent", "%d", r.repairs)
 	line("damages of the table", "%d (%d refused by the kernel, %d found nothing)", len(r.windows), r.denied, r.missed)
 	if g := gaps(r.windows); len(g) > 0 {
-		line("until the table served again", "p50 %s, max %s", ms(g[len(g)/2]), ms(g[len(g)-1]))
+		line("until the table served again", "p50 %s, at most %s", ms(g[len(g)/2]), ms(g[len(g)-1]))
 	}
 	for _, w := range r.windows {
 		line("  "+w.fault, "%s, %d failed", ms(cmp.Or(w.gap, w.end.Sub(w.begin))), w.failures)
