@@ -25,9 +25,11 @@ func traced(t *testing.T, node *testnet.Host, q explain.Query, n int, connect fu
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var packets []*trace.Packet
+	connected := make(chan struct{})
 	_, err = trace.Run(ctx, conn, trace.Options{
 		Query: q, Count: n, Table: "kube-vmap", Ready: func() {
 			go func() {
+				defer close(connected)
 				connect()
 				if n == 0 {
 					cancel()
@@ -42,6 +44,7 @@ func traced(t *testing.T, node *testnet.Host, q explain.Query, n int, connect fu
 	if err != nil {
 		t.Fatal(err)
 	}
+	<-connected
 	return packets
 }
 
