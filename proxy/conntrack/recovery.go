@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kube-vmap/kube-vmap/proxy/model"
@@ -8,24 +9,19 @@ import (
 
 // recovery is a request to delete the flows to frontends that nobody has answered.
 type recovery struct {
-	frontends map[model.FrontendKey]struct{}
-	passes    int       // still to do, 1 or more
-	due       time.Time // of the next pass
+	frontends []model.FrontendKey // sorted by the first pass
+	passes    int                 // still to do, 1 or more
+	due       time.Time           // of the next pass
 }
 
 // Recover asks once for the flows to the frontends to be deleted that nobody has
 // answered, of all protocols, and returns at once. It replaces such a request that
-// waits. Call it after the table was put right: a first packet that passed before
+// waits. The list is the Cleaner's from then on. Call it after the table was put right: a first packet that passed before
 // was not translated, or not masqueraded, and what conntrack took down then holds
 // for each repetition of it, which would never meet the table as it is now.
 func (c *Cleaner) Recover(frontends []model.FrontendKey) {
-	r := &recovery{frontends: make(map[model.FrontendKey]struct{}, len(frontends)), passes: passesPerRequest, due: time.Now()}
-	for _, k := range frontends {
-		k.Addr = k.Addr.Unmap()
-		r.frontends[k] = struct{}{}
-	}
 	c.mu.Lock()
-	c.recovery = r
+	c.recovery = &recovery{frontends: frontends, passes: passesPerRequest, due: time.Now()}
 	c.mu.Unlock()
 	c.wake()
 }
@@ -35,23 +31,21 @@ func (r *recovery) isLost(f *flow) bool {
 	if f.answered {
 		return false
 	}
-	_, found := r.frontends[model.FrontendKey{Addr: f.destination.Addr(), Port: f.destination.Port(), Protocol: f.protocol}]
+	k := model.FrontendKey{Addr: f.destination.Addr(), Port: f.destination.Port(), Protocol: f.protocol}
+	_, found := slices.BinarySearchFunc(r.frontends, k, model.FrontendKey.Compare)
 	return found
 }
 
-// filters lets through what nobody has answered.
-func (r *recovery) filters() []filter {
-	var has [2]bool
-	for k := range r.frontends {
-		if has[0], has[1] = has[0] || k.Addr.Is4(), has[1] || !k.Addr.Is4(); has[0] && has[1] {
-			break
+// filters lets through what nobody has answered, in the families that there are.
+// It sorts the frontends, IPv4 before IPv6.
+func (r *recovery) filters() (list []filter) {
+	if !slices.IsSortedFunc(r.frontends, model.FrontendKey.Compare) {
+		slices.SortFunc(r.frontends, model.FrontendKey.Compare)
+	}
+	if n := len(r.frontends); n > 0 {
+		for _, k := range []model.FrontendKey{r.frontends[0], r.frontends[n-1]} {
+			list = append(list, filter{family: familyOf(k.Addr), unanswered: true})
 		}
 	}
-	var list []filter
-	for i, fam := range []family{ipv4, ipv6} {
-		if has[i] {
-			list = append(list, filter{family: fam, unanswered: true})
-		}
-	}
-	return list
+	return slices.Compact(list)
 }
