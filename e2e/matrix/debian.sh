@@ -8,33 +8,33 @@ debian_cache=bin/debian
 
 # apt_in SUITE COMMAND ARGUMENT... runs an apt command on a suite's own root.
 apt_in() {
-	root=$PWD/$debian_cache/$1
+	apt_root=$PWD/$debian_cache/$1
 	shift
 	command=$1
 	shift
-	"$command" -q -o Dir::Etc="$root/etc" -o Dir::State="$root/state" \
-		-o Dir::State::status="$root/state/status" -o Dir::Cache="$root/cache" \
+	"$command" -q -o Dir::Etc="$apt_root/etc" -o Dir::State="$apt_root/state" \
+		-o Dir::State::status="$apt_root/state/status" -o Dir::Cache="$apt_root/cache" \
 		-o APT::Sandbox::User=root -o APT::Architecture=amd64 "$@"
 }
 
 # debian_index SUITE fetches the suite's list of packages, at most once a day.
 debian_index() {
-	root=$PWD/$debian_cache/$1
-	if [ -n "$(find "$root/fresh" -mtime -1 2>/dev/null)" ]; then return; fi
-	mkdir -p "$root/etc/apt.conf.d" "$root/etc/preferences.d" "$root/etc/sources.list.d" \
-		"$root/state/lists/partial" "$root/cache/archives/partial"
-	: >"$root/state/status"
+	apt_root=$PWD/$debian_cache/$1
+	if [ -n "$(find "$apt_root/fresh" -mtime -1 2>/dev/null)" ]; then return; fi
+	mkdir -p "$apt_root/etc/apt.conf.d" "$apt_root/etc/preferences.d" "$apt_root/etc/sources.list.d" \
+		"$apt_root/state/lists/partial" "$apt_root/cache/archives/partial"
+	: >"$apt_root/state/status"
 	case $1 in
 	*-security) path=debian-security ;;
 	*) path=debian ;;
 	esac
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $debian_mirror/$path $1 main" >"$root/etc/sources.list"
-	apt_in "$1" apt-get update >"$root/update.log" 2>&1 || {
-		cat "$root/update.log" >&2
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $debian_mirror/$path $1 main" >"$apt_root/etc/sources.list"
+	apt_in "$1" apt-get update >"$apt_root/update.log" 2>&1 || {
+		cat "$apt_root/update.log" >&2
 		echo "fetch the index of $1 from $debian_mirror: failed" >&2
 		return 1
 	}
-	touch "$root/fresh"
+	touch "$apt_root/fresh"
 }
 
 # debian_version SUITE PACKAGE prints the version that the suite has.

@@ -197,7 +197,7 @@ need() {
 
 main() {
 	need qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio xz:xz-utils nft:nftables conntrack:conntrack
-	mkdir -p bin/debian "$kernels"
+	mkdir -p bin/debian "$kernels" "$nft_versions"
 	[ $# -gt 0 ] || set -- bullseye-security bookworm trixie trixie-backports
 	pack_tests
 	failed=0
