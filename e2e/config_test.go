@@ -11,6 +11,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"helm.sh/helm/v4/pkg/action"
+	"helm.sh/helm/v4/pkg/kube"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -121,7 +123,7 @@ var _ = Describe("Configuration", Label("config", better), func() {
 
 	It("refuses ten broken objects, and says why", func(_ SpecContext) {
 		for spec, why := range map[string]string{
-			"{nodePortAddresses: [eth0]}":                                 `spec.nodePortAddresses: Invalid value: ["eth0"]: "eth0" is no prefix; use prefixes such as 192.0.2.0/24 or 2001:db8::/64, or primary alone`,
+			"{nodePortAddresses: [eth0]}":                                 `spec.nodePortAddresses: Invalid value: "eth0" is no prefix; use prefixes such as 192.0.2.0/24 or 2001:db8::/64, or primary alone`,
 			"{nodePortAddresses: [primary, 192.0.2.0/24]}":                "primary stands alone; use [primary], or prefixes such as 192.0.2.0/24",
 			"{detectLocal: {mode: BridgeInterface}}":                      "mode BridgeInterface needs bridgeInterface, the name of the pods' bridge such as cni0",
 			"{detectLocal: {mode: NodeCIDR, clusterCIDRs: [10.0.0.0/8]}}": "clusterCIDRs are of no use in this mode; use mode ClusterCIDR, or leave them out",
@@ -154,6 +156,52 @@ var _ = Describe("Configuration", Label("config", better), func() {
 			path, detail, _ := strings.Cut(comment, ": ")
 			Expect(err).To(MatchError(And(ContainSubstring(path), ContainSubstring(detail))), text)
 		}
+	})
+
+	It("takes over what is not the table's: conntrack, the log, and whose Services are served", func(ctx SpecContext) {
+		w.backends(ctx, "web", nodeB)
+		service := w.service(ctx, "web", corev1.ServiceSpec{})
+		expect(ctx, from(podB), testnet.TCP, clusterIPs(service), answeredBy("web-1"))
+		const timeout = "net.netfilter.nf_conntrack_udp_timeout"
+		before, err := nodeHost(nodeB).Sysctl(timeout)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(func() { must(nodeHost(nodeB).SetSysctl(timeout, before)) })
+		Expect(apply("edge", fmt.Sprintf("{nodeSelector: {kubernetes.io/hostname: %s}, coalesce: 6ms, "+
+			"conntrack: {udpTimeout: 47s}, logging: {verbosity: 2}, serviceProxyName: theirs}", nodeB))).To(Succeed())
+		Eventually(func() (string, error) { return nodeHost(nodeB).Sysctl(timeout) }).WithContext(ctx).Should(Equal("47"))
+		expect(ctx, from(podB), testnet.TCP, clusterIPs(service), silent)
+		expect(ctx, from(podA), testnet.TCP, clusterIPs(service), answeredBy("web-1"))
+		Eventually(func() (string, error) {
+			log, err := os.ReadFile(ours("logs").Node(nodeB).LogPath())
+			return string(log), err
+		}).WithContext(ctx).Should(ContainSubstring("level=V2 msg=transaction"))
+		service = w.change(ctx, service, func(s *corev1.Service) {
+			s.Labels = map[string]string{"service.kubernetes.io/service-proxy-name": "theirs"}
+		})
+		expect(ctx, from(podB), testnet.TCP, clusterIPs(service), answeredBy("web-1"))
+		must(proxyConfigs().Delete(ctx, "edge", metav1.DeleteOptions{}))
+		expect(ctx, from(podB), testnet.TCP, clusterIPs(service), silent)
+	})
+
+	It("is written by the chart, and reaches agents that run", func(ctx SpecContext) {
+		upgrade := func(ctx context.Context, values map[string]any) {
+			GinkgoHelper()
+			u := action.NewUpgrade(helm(releaseNamespace))
+			u.Namespace, u.WaitStrategy = releaseNamespace, kube.HookOnlyStrategy
+			_, err := u.RunWithContext(ctx, release, theChart(), values)
+			Expect(err).NotTo(HaveOccurred())
+		}
+		with := func(key string, value any) map[string]any {
+			values := chartValues()
+			values[key] = value
+			return values
+		}
+		DeferCleanup(func(ctx SpecContext) { upgrade(ctx, with("proxyConfig", map[string]any{"create": false})) })
+		upgrade(ctx, with("coalesce", "25ms"))
+		Eventually(coalesceOf(ctx, hostA)).WithContext(ctx).Should(Equal("25ms"))
+		Eventually(coalesceOf(ctx, hostB)).WithContext(ctx).Should(Equal("25ms"))
+		upgrade(ctx, with("coalesce", "35ms"))
+		Eventually(coalesceOf(ctx, hostA)).WithContext(ctx).Should(Equal("35ms"))
 	})
 
 	It("is overridden for the nodes that a selector names", func(ctx SpecContext) {
