@@ -54,6 +54,8 @@ var _ = Describe("RBAC", Label("rbac"), func() {
 		needed := map[string][]string{
 			"services": read, "endpointslices": read, "nodes": read, "servicecidrs": read,
 			"events": {"create", "patch", "update"},
+			// Its configuration, and its report.
+			"proxyconfigs": {"list", "watch"}, "proxynodes": {"get", "create", "patch"}, "proxynodes/status": {"patch"},
 		}
 		everyone := rights(ctx, metav1.NamespaceDefault, "default")
 		for right := range rights(ctx, agent.Namespace, agent.ServiceAccount) {
