@@ -31,6 +31,8 @@ func newCluster() *cluster {
 // apply takes an update and reports which services it touches, and whether it
 // changes anything that concerns all of them.
 func (c *cluster) apply(u *model.Update) (touched []model.ServiceName, host bool) {
+	c.reserve(u)
+	touched = make([]model.ServiceName, 0, len(u.Services)+len(u.Slices))
 	for name, svc := range u.Services {
 		if svc == nil {
 			delete(c.services, name)
@@ -53,6 +55,18 @@ func (c *cluster) apply(u *model.Update) (touched []model.ServiceName, host bool
 	}
 	c.applyProblems(u.Problems)
 	return touched, c.applyHost(u)
+}
+
+// reserve makes room for the first list at once: a map that grows is copied again
+// and again, and leaves garbage that counts when memory is at its peak.
+func (c *cluster) reserve(u *model.Update) {
+	if len(c.services) == 0 {
+		c.services = make(map[model.ServiceName]*model.Service, len(u.Services))
+	}
+	if len(c.slices) == 0 {
+		c.slices = make(map[model.SliceName]*model.EndpointSlice, len(u.Slices))
+		c.byService = make(map[model.ServiceName][]*model.EndpointSlice, len(u.Slices))
+	}
 }
 
 func (c *cluster) applyHost(u *model.Update) (changed bool) {

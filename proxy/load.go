@@ -14,6 +14,7 @@ type shipment struct {
 // chunk, which hooks it into the packet path, and an error at any of them makes the
 // next step read what there is.
 func (p *Proxy) load(r *report, chunks []serviceChunk) error {
+	p.tracker.Reserve(len(p.cluster.services))
 	var sent *shipment
 	for _, c := range chunks {
 		plan := p.plan(r, &c)

@@ -272,6 +272,9 @@ func (p *Proxy) failed(err error) {
 // apply takes an update into the cluster and marks what it touches.
 func (p *Proxy) apply(u *model.Update) {
 	touched, host := p.cluster.apply(u)
+	if len(p.dirty) == 0 {
+		p.dirty = make(map[model.ServiceName]struct{}, len(touched))
+	}
 	for _, name := range touched {
 		p.dirty[name] = struct{}{}
 		p.quarantine.release(name)

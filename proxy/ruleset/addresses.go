@@ -15,8 +15,10 @@ type addressSet struct {
 	touched map[netip.Addr]struct{} // may differ between the two
 }
 
-func newAddressSet() addressSet {
-	return addressSet{map[netip.Addr]int32{}, map[netip.Addr]struct{}{}, map[netip.Addr]struct{}{}}
+func newAddressSet(room int) addressSet {
+	return addressSet{
+		make(map[netip.Addr]int32, room), make(map[netip.Addr]struct{}, room), make(map[netip.Addr]struct{}, room),
+	}
 }
 
 // addressChange is what a plan does to a set of addresses. All lists are sorted.

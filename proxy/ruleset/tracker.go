@@ -57,8 +57,8 @@ func NewTracker(opts Options) *Tracker {
 		pending:    map[model.ServiceName]Desired{},
 		addrs:      map[model.ServiceName]contribution{},
 		touched:    map[model.FrontendKey]struct{}{},
-		clusterIPs: newAddressSet(),
-		hairpins:   newAddressSet(),
+		clusterIPs: newAddressSet(0),
+		hairpins:   newAddressSet(0),
 		have:       newDataplane(),
 	}
 }
@@ -132,6 +132,20 @@ func (t *Tracker) OwnerOf(set *nft.Set, e *nft.Element) *model.Service {
 		f = ipv6
 	}
 	return t.claims.Owner(f.keyOf(&e.Key, 0))
+}
+
+// Reserve makes room for that many services in a Tracker that has none: maps that
+// grow are copied again and again.
+func (t *Tracker) Reserve(services int) {
+	c := t.claims
+	if len(t.addrs)+len(t.have.entries)+len(c.owners)+len(c.keys)+len(t.clusterIPs.refs)+len(t.clusterIPs.have) > 0 {
+		return
+	}
+	t.addrs = make(map[model.ServiceName]contribution, services)
+	t.have.entries = make(map[frontendKey]*entry, services)
+	t.clusterIPs = newAddressSet(services)
+	c.owners = make(map[model.FrontendKey]*model.Service, services)
+	c.keys = make(map[model.ServiceName][]model.FrontendKey, services)
 }
 
 // HasTable reports whether the kernel has the table, whole or in part.

@@ -33,6 +33,19 @@ func NewLedger() *Ledger {
 	}
 }
 
+// Reserve makes room for that many objects of a kind, before the first of them: maps
+// that grow are copied again and again.
+func (l *Ledger) Reserve(kind string, n int) {
+	switch {
+	case kind == KindService && len(l.services) == 0:
+		l.services = make(map[model.ServiceName]*model.Service, n)
+		l.pending.Services = make(map[model.ServiceName]*model.Service, n)
+	case kind == KindEndpointSlice && len(l.slices) == 0:
+		l.slices = make(map[model.SliceName]*model.EndpointSlice, n)
+		l.pending.Slices = make(map[model.SliceName]*model.EndpointSlice, n)
+	}
+}
+
 // Object is what one API object says, as the proxy sees it.
 type Object struct {
 	Ref model.ObjectRef

@@ -40,7 +40,7 @@ func main() {
 	out := flag.String("out", "docs/performance.md", "page to write the section to; empty: none")
 	changes := flag.Int("changes", 20_000, "changes of one endpoint to simulate at each size")
 	flag.Parse()
-	debug.SetGCPercent(40) // as the agent does
+	debug.SetGCPercent(30) // as the agent does
 	if err := run(*out, *changes); err != nil {
 		fmt.Fprintln(os.Stderr, "costmodel:", err)
 		os.Exit(1)
@@ -149,7 +149,7 @@ func section(results []result) string {
 	service := float64(one.heap)/float64(one.services) - endpoint
 	perSecond := float64(changesPerHour) / 3600
 	fmt.Fprintf(&sb, "\nHeap: %.0f bytes per Service and %.0f per endpoint. The process takes more: what the garbage collector has not\n"+
-		"taken yet (GOGC=40: two fifths of the heap at most) and about 25 MB that do not depend on the cluster.\n\n", service, endpoint)
+		"taken yet (GOGC=30: a third of the heap at most) and about 25 MB that do not depend on the cluster.\n\n", service, endpoint)
 	fmt.Fprintf(&sb, "%d nodes of 200 pods that live for an hour each make %.0f changes of endpoints per second: at %.0f µs each that\n"+
 		"is %.1f %% of one processor for the loop on each node, %.0f elements per second to the kernel, and %.2f MB per second of\n"+
 		"events from the API server to each node (%d bytes each).\n",

@@ -82,6 +82,9 @@ func (s *store) Replace(list []any, _ string) error {
 			return err
 		}
 		list[i] = nil // the API object can go
+		if i == 0 {
+			s.ledger.Reserve(converted.Ref.Kind, len(list))
+		}
 		keep[converted.Ref] = true
 		s.ledger.Set(converted)
 	}
