@@ -28,6 +28,10 @@ type Follower struct {
 	report Report
 	poke   chan struct{}
 
+	// patience is how long the first transaction waits for the ProxyConfigs when all
+	// else is known.
+	patience time.Duration
+
 	last, refused string // what was applied, and which error was told, last
 }
 
@@ -74,14 +78,10 @@ type inputs struct {
 	listed  bool // so are the objects
 }
 
-// patience is how long the first transaction waits for the ProxyConfigs when all
-// else is known.
-const patience = 5 * time.Second
-
 // New makes a follower. It reads the file: one that is missing or invalid at the
 // start is an error.
 func New(opts Options) (*Follower, error) {
-	f := &Follower{opts: opts, poke: make(chan struct{}, 1)}
+	f := &Follower{opts: opts, poke: make(chan struct{}, 1), patience: 5 * time.Second}
 	f.inputs.listed = opts.Objects == nil
 	f.report.Running = opts.Base
 	if opts.File != "" {
@@ -142,7 +142,7 @@ func (f *Follower) Run(ctx context.Context, sink source.Sink) error {
 			sink.Synced()
 			late = nil
 		case in.sourced && late == nil:
-			late = time.After(patience)
+			late = time.After(f.patience)
 		}
 	}
 }

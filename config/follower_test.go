@@ -32,7 +32,7 @@ type followed struct {
 const head = "apiVersion: kube-vmap.io/v1alpha1\nkind: ProxyConfig\n"
 
 // following runs a follower until the test ends.
-func following(t *testing.T, file string, objects bool) *followed {
+func following(t *testing.T, file string, objects bool, wait time.Duration) *followed {
 	t.Helper()
 	f := &followed{t: t, applied: make(chan Running, 100), told: make(chan Report, 100), synced: make(chan struct{}), deliver: make(chan []Object)}
 	opts := Options{Base: Running{Proxy: proxy.DefaultConfig(), Ownership: v1alpha1.OwnershipAuto}, File: file, Log: testr.New(t)}
@@ -52,6 +52,7 @@ func following(t *testing.T, file string, objects bool) *followed {
 	if f.Follower, err = New(opts); err != nil {
 		t.Fatal(err)
 	}
+	f.patience = wait
 	f.For(Agent{
 		Apply: func(_ context.Context, r Running) error {
 			if f.refuse.Load() {
@@ -148,7 +149,7 @@ func TestFollowFile(t *testing.T) {
 		}
 	}
 	write(head + "spec: {coalesce: 10ms}")
-	f := following(t, file, false)
+	f := following(t, file, false, time.Hour)
 	if f.Start().Proxy.Coalesce != 10*time.Millisecond {
 		t.Errorf("begins with %+v", f.Start())
 	}
@@ -188,7 +189,7 @@ func TestFollowObjects(t *testing.T) {
 		}
 		return objects
 	}
-	f := following(t, "", true)
+	f := following(t, "", true, time.Hour)
 	f.deliver <- list("{coalesce: 10ms}", "{nodeSelector: {zone: edge}, coalesce: 20ms}")
 	select {
 	case <-f.synced:
@@ -227,11 +228,11 @@ func TestFollowObjects(t *testing.T) {
 
 // ProxyConfigs that do not come do not hold Services up for ever.
 func TestFollowerDoesNotWaitForEver(t *testing.T) {
-	f := following(t, "", true)
+	f := following(t, "", true, 10*time.Millisecond)
 	f.node(nil)
 	select {
 	case <-f.synced:
-	case <-time.After(patience + 20*time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("waits")
 	}
 	f.deliver <- []Object{{ProxyConfig: object(t, "default", "{coalesce: 10ms}")}}

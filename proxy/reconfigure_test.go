@@ -297,3 +297,30 @@ func TestReconfigureRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestReconfigureCoalesce: changes that come within the window go out together.
+func TestReconfigureCoalesce(t *testing.T) {
+	lab := newLab(t)
+	config := nodeConfig()
+	config.Coalesce = 0
+	f := newFeed(firstUpdate(webService(), webSlice(lab, "a1", "a2")))
+	w := start(t, lab.Host("node-a"), config, f)
+	pods := [][]string{{"a1"}, {"a1", "a2"}}
+	for i := range 4 { // each at once
+		n := w.count()
+		f.apply(sliceUpdate(webSlice(lab, pods[i%2]...)))
+		w.wait(t, n)
+	}
+	config.Coalesce = time.Second
+	w.reconfigure(t, config)
+	n := w.count()
+	const changes = 40
+	for i := range changes {
+		f.apply(sliceUpdate(webSlice(lab, pods[i%2]...)))
+		time.Sleep(5 * time.Millisecond)
+	}
+	w.synced(t)
+	if sent := w.count() - n; sent >= changes/2 {
+		t.Errorf("%d transactions for %d changes", sent, changes)
+	}
+}

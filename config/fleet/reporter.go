@@ -57,7 +57,7 @@ func New(o Options) *Reporter {
 	return &Reporter{
 		Options: o, begun: time.Now(),
 		client:   o.Client.Resource(v1alpha1.GroupVersion.WithResource(v1alpha1.ProxyNodes)),
-		schedule: schedule{interval: o.Interval, random: func(d time.Duration) time.Duration { return rand.N(d) }},
+		schedule: schedule{interval: o.Interval, random: rand.N[time.Duration]},
 	}
 }
 
