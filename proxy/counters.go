@@ -75,10 +75,10 @@ func (p *Proxy) readCounts(table string, set *nft.Set, elements map[nft.Value]*n
 // from any goroutine, one call at a time; the reader is nobody else's.
 func Connections(table string, reader CounterReader) func(visit func(metrics.Reading)) error {
 	return func(visit func(metrics.Reading)) error {
-		return readCounters(table, reader, func(set *nft.Set, c ruleset.Count) {
+		return readCounters(table, reader, func(c ruleset.Count) {
 			visit(metrics.Reading{
-				Map: set.Name, Frontend: c.Frontend, ServicePort: c.ServicePort,
-				Slot: c.Slot, Backend: c.Backend, Connections: c.Connections,
+				Frontend: c.Frontend, ServicePort: c.ServicePort,
+				Slot: c.Slot, Backend: c.Backend, IsLocal: c.IsLocal, Connections: c.Connections,
 			})
 		})
 	}
@@ -86,7 +86,7 @@ func Connections(table string, reader CounterReader) func(visit func(metrics.Rea
 
 // readCounters visits all counts of a table. Those of service ports come before
 // those of their backends.
-func readCounters(table string, reader CounterReader, visit func(*nft.Set, ruleset.Count)) error {
+func readCounters(table string, reader CounterReader, visit func(ruleset.Count)) error {
 	snapshot, err := reader.ReadStructure(table, func(string) bool { return false })
 	if err != nil || snapshot.Table == nil {
 		return err
@@ -98,7 +98,7 @@ func readCounters(table string, reader CounterReader, visit func(*nft.Set, rules
 			}
 			err := reader.ReadCounters(table, set, func(e *nft.Element) {
 				if c, ok := ruleset.CountOf(set, e); ok {
-					visit(set, c)
+					visit(c)
 				}
 			})
 			if err != nil {

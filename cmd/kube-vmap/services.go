@@ -193,29 +193,47 @@ func printFrontends(w io.Writer, list []proxy.CountedFrontend, all *proxy.Counte
 		p.wide(rows, list)
 		return p.err
 	}
-	shorten(rows)
+	if !shorten(rows) {
+		rows = stacked(rows)
+	}
 	p.table(rows)
 	return p.err
 }
 
-// shorten cuts the services' names so that the table fits the page, if they are
-// what is too long.
-func shorten(rows [][]string) {
+// shorten cuts the services' names so that the table fits the page. It reports false
+// if too little of them would be left.
+func shorten(rows [][]string) bool {
 	const least = 24
-	rest := 0
+	room := pageWidth
 	for column := 1; column < len(rows[0]); column++ {
 		width := 0
 		for _, row := range rows {
 			width = max(width, len(row[column]))
 		}
-		rest += width + 2
+		room -= width + 2
 	}
-	room := max(least, pageWidth-rest)
+	if room < least {
+		return false
+	}
 	for _, row := range rows {
 		if name := row[0]; len(name) > room {
 			row[0] = name[:room-3] + "..."
 		}
 	}
+	return true
+}
+
+// stacked puts the services' names on lines of their own, where addresses are long.
+func stacked(rows [][]string) [][]string {
+	var list [][]string
+	for _, row := range rows {
+		name := row[0]
+		if len(name) > pageWidth {
+			name = name[:pageWidth-3] + "..."
+		}
+		list = append(list, []string{name}, append([]string{"  " + row[1]}, row[2:]...))
+	}
+	return list
 }
 
 func endpointsColumn(f *proxy.CountedFrontend) string {

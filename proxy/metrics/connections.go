@@ -14,11 +14,11 @@ import (
 // Reading is the counter of one element of a map: of a frontend, or of one of its
 // slots.
 type Reading struct {
-	Map         string // the map's name: a frontend may have elements in two
 	Frontend    model.FrontendKey
 	ServicePort model.ServicePortName // of a frontend's element
 	Slot        uint32                // of a slot's element,
 	Backend     model.Backend         // and whom it leads to; the zero Backend: not a slot
+	IsLocal     bool                  // a slot of those for clients outside the cluster
 	Connections uint64                // new connections since the element was made
 }
 
@@ -128,7 +128,7 @@ func (c *Connections) readIfDue(now time.Time) error {
 
 // add takes one reading into account.
 func (c *Connections) add(r Reading) {
-	e := elementKey{r.Map, r.Frontend, r.Slot}
+	e := elementKey{r.Frontend, r.Slot, r.IsLocal}
 	if !r.Backend.IsValid() {
 		c.owners[r.Frontend] = r.ServicePort
 		c.ports.add(r.ServicePort, e, r.Connections)

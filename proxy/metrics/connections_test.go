@@ -32,7 +32,6 @@ func reading(service, addr string, connections uint64) metrics.Reading {
 		ServicePort: model.ServicePortName{
 			Service: model.ServiceName{Namespace: "shop", Name: service}, Port: "http", Protocol: model.TCP,
 		},
-		Map:         "services4",
 		Frontend:    model.FrontendKey{Addr: netip.MustParseAddr(addr), Port: 80, Protocol: model.TCP},
 		Connections: connections,
 	}
@@ -89,22 +88,12 @@ func TestConnectionsGrowWhenElementsAreReplaced(t *testing.T) {
 	expectExactly(t, m, 0)
 }
 
-// Two maps have an element of one frontend each, where the policy is Local.
-func TestConnectionsOfBothMaps(t *testing.T) {
-	m, k := withCollector(10)
-	local := reading("cart", "203.0.113.1", 30)
-	local.Map = "local-services4"
-	k.set(reading("cart", "203.0.113.1", 5), local)
-	expectExactly(t, m, 0, sample("cart", 35))
-	expectExactly(t, m, 0, sample("cart", 35))
-}
-
 // Slots count for the endpoint that is in them.
 func TestConnectionsPerEndpoint(t *testing.T) {
 	m, k := withCollector(2)
 	slot := func(slot uint32, backend string, connections uint64) metrics.Reading {
 		r := reading("", "10.96.0.1", connections)
-		r.Map, r.ServicePort, r.Slot, r.Backend = "backends4", model.ServicePortName{}, slot, netip.MustParseAddrPort(backend)
+		r.ServicePort, r.Slot, r.Backend = model.ServicePortName{}, slot, netip.MustParseAddrPort(backend)
 		return r
 	}
 	series := func(endpoint string, connections int) string {
@@ -113,10 +102,14 @@ func TestConnectionsPerEndpoint(t *testing.T) {
 	}
 	k.set(reading("cart", "10.96.0.1", 10), slot(0, "10.1.0.1:80", 6), slot(1, "10.1.0.2:80", 4))
 	expect(t, scrape(t, m), series("10.1.0.1:80", 6), series("10.1.0.2:80", 4))
+	local := slot(1, "10.1.0.2:80", 2)
+	local.IsLocal = true
+	k.set(reading("cart", "10.96.0.1", 12), slot(0, "10.1.0.1:80", 6), slot(1, "10.1.0.2:80", 4), local)
+	expect(t, scrape(t, m), series("10.1.0.1:80", 6), series("10.1.0.2:80", 6))
 	k.set(reading("cart", "10.96.0.1", 13), slot(0, "10.1.0.2:80", 3)) // it moved
-	expect(t, scrape(t, m), series("10.1.0.1:80", 6), series("10.1.0.2:80", 7))
+	expect(t, scrape(t, m), series("10.1.0.1:80", 6), series("10.1.0.2:80", 9))
 	k.set(reading("cart", "10.96.0.1", 13), slot(0, "10.1.0.2:80", 3), slot(1, "10.1.0.3:80", 9))
-	expect(t, scrape(t, m), series("10.1.0.1:80", 6), series("10.1.0.2:80", 7), `kube_vmap_connections_left_out{of="endpoints"} 1`)
+	expect(t, scrape(t, m), series("10.1.0.1:80", 6), series("10.1.0.2:80", 9), `kube_vmap_connections_left_out{of="endpoints"} 1`)
 }
 
 // Scrapes that come fast get what was read before.

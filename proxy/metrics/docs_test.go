@@ -42,7 +42,7 @@ func renderReference(t *testing.T) []byte {
 	feed(m)
 	k := &kernel{readings: []metrics.Reading{reading("cart", "10.96.0.1", 1)}}
 	slot := k.readings[0]
-	slot.Map, slot.Backend = "backends4", netip.MustParseAddrPort("10.1.0.1:80")
+	slot.Backend = netip.MustParseAddrPort("10.1.0.1:80")
 	k.readings = append(k.readings, slot)
 	m.Register(metrics.NewConnections(metrics.ConnectionsOptions{Read: k.read, ServicePorts: 1, Endpoints: 1}))
 	families, err := m.Gatherer().Gather()

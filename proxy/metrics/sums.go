@@ -11,28 +11,29 @@ import (
 // come, go and begin anew, and chooses those that are exported.
 type sums[K comparable] struct {
 	limit    int
-	round    uint64 // of reading
-	elements map[elementKey]*elementCount[K]
+	round    uint32 // of reading
+	elements map[elementKey]elementCount
 	totals   map[K]*total
 }
 
 // elementKey identifies an element of all maps.
 type elementKey struct {
-	set      string
 	frontend model.FrontendKey
 	slot     uint32
+	isLocal  bool // of the map for clients outside the cluster
 }
 
-type elementCount[K comparable] struct {
-	of    K
+// elementCount is small, since there is one of each element.
+type elementCount struct {
+	of    *total // what it counts for
 	last  uint64
-	round uint64 // in which it was last seen
+	round uint32 // in which it was last seen
 }
 
 type total struct {
 	connections uint64
 	exported    bool
-	round       uint64
+	round       uint32
 }
 
 // patience is after how many rounds an element that is not seen is gone: reading
@@ -41,7 +42,7 @@ type total struct {
 const patience = 3
 
 func newSums[K comparable](limit int) sums[K] {
-	return sums[K]{limit: limit, elements: map[elementKey]*elementCount[K]{}, totals: map[K]*total{}}
+	return sums[K]{limit: limit, elements: map[elementKey]elementCount{}, totals: map[K]*total{}}
 }
 
 // begin begins a round of reading.
@@ -55,16 +56,12 @@ func (s *sums[K]) add(of K, key elementKey, connections uint64) {
 		s.totals[of] = t
 	}
 	e := s.elements[key]
-	if e == nil {
-		e = &elementCount[K]{of: of}
-		s.elements[key] = e
-	}
-	if e.of != of || connections < e.last {
-		*e = elementCount[K]{of: of} // another element than before
+	if e.of != t || connections < e.last {
+		e = elementCount{of: t} // another element than before
 	}
 	t.connections += connections - e.last
-	e.last = connections
-	e.round, t.round = s.round, s.round
+	t.round = s.round
+	s.elements[key] = elementCount{of: t, last: connections, round: s.round}
 }
 
 // end ends a round: what has gone is forgotten, and what there is room for is

@@ -45,6 +45,7 @@ type Count struct {
 	ServicePort model.ServicePortName // as the element's comment names it; of a slot: none
 	Slot        uint32                // of a slot,
 	Backend     model.Backend         // and whom it leads to
+	IsLocal     bool                  // of a slot of local-backends
 	Connections uint64
 }
 
@@ -61,7 +62,7 @@ func CountOf(set *nft.Set, e *nft.Element) (c Count, ok bool) {
 		c.ServicePort = parseComment(e.Comment, c.Frontend.Protocol)
 		return c, true
 	case "backends", "local-backends":
-		c.Slot, c.Backend = f.slotOf(&e.Key), f.backendOf(&e.Data)
+		c.Slot, c.Backend, c.IsLocal = f.slotOf(&e.Key), f.backendOf(&e.Data), name == "local-backends"
 		return c, true
 	}
 	return c, false
