@@ -227,6 +227,9 @@ func (p *Proxy) noteTransaction(tx *nft.Transaction, result kernel.Result, err e
 		clear(p.tally.elements)
 	}
 	for set, n := range tx.ElementChanges() {
+		if set.Dynamic { // the keeper counts what packets change
+			continue
+		}
 		p.tally.elements[set.Name] += n
 		m.Elements(set.Name, p.tally.elements[set.Name])
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 
 	"github.com/kube-vmap/kube-vmap/nft"
 )
@@ -24,6 +25,9 @@ func (p *Proxy) Reconfigure(ctx context.Context, c Config) error {
 func (p *Proxy) reconfigure(c Config) error {
 	if c.NodeName != p.config.NodeName || c.Table != p.config.Table || c.IPv4 != p.config.IPv4 || c.IPv6 != p.config.IPv6 {
 		return errors.New("reconfigure: the node's name, the table's name and the families can't change while the proxy runs; start it anew")
+	}
+	if reflect.DeepEqual(c, p.config) {
+		return nil
 	}
 	repaired := p.config.Repair == RepairChanges
 	p.config = c
