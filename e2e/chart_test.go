@@ -73,10 +73,8 @@ func chartValues() map[string]any {
 // helm leads Helm to the suite's API server.
 func helm(namespace string) *action.Configuration {
 	GinkgoHelper()
-	kubeconfig := filepath.Join(GinkgoT().TempDir(), "helm.conf")
-	Expect(lab.ControlPlane.Kubeconfig(kubeconfig)).To(Succeed())
 	flags := genericclioptions.NewConfigFlags(false)
-	flags.KubeConfig, flags.Namespace = &kubeconfig, &namespace
+	flags.KubeConfig, flags.Namespace = &adminKubeconfig, &namespace
 	// The server is reached from its own namespace only.
 	flags.WithWrapConfigFn(func(*rest.Config) *rest.Config { return lab.ControlPlane.RESTConfig() })
 	config := action.NewConfiguration()

@@ -29,9 +29,7 @@ func kubectl(args ...string) (string, error) {
 	GinkgoHelper()
 	binary, err := filepath.Abs("../bin/kubectl")
 	Expect(err).NotTo(HaveOccurred())
-	kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubectl.conf")
-	Expect(ours("an API server to speak to").ControlPlane.Kubeconfig(kubeconfig)).To(Succeed())
-	out, err := nodeHost(nodeA).Run(binary, append([]string{"--kubeconfig", kubeconfig}, args...)...)
+	out, err := nodeHost(nodeA).Run(binary, append([]string{"--kubeconfig", adminKubeconfig}, args...)...)
 	GinkgoWriter.Printf("$ kubectl %s\n%s\n", strings.Join(args, " "), out)
 	if err != nil {
 		GinkgoWriter.Println(err)
@@ -162,7 +160,7 @@ var _ = Describe("Configuration", Label("config", better), func() {
 		w.backends(ctx, "web", nodeB)
 		service := w.service(ctx, "web", corev1.ServiceSpec{})
 		expect(ctx, from(podB), testnet.TCP, clusterIPs(service), answeredBy("web-1"))
-		const timeout = "net.netfilter.nf_conntrack_udp_timeout"
+		const timeout = "net/netfilter/nf_conntrack_udp_timeout"
 		before, err := nodeHost(nodeB).Sysctl(timeout)
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(func() { must(nodeHost(nodeB).SetSysctl(timeout, before)) })

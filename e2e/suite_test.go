@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -41,8 +42,9 @@ const (
 // Bounds for broken runs, far above what a loaded machine needs: nothing that
 // hangs holds the suite up.
 const (
-	// eventually is how long the suite waits for a state.
-	eventually = 45 * time.Second
+	// eventually is how long the suite waits for a state, foreignEventually where
+	// each probe is a command in a pod.
+	eventually, foreignEventually = 45 * time.Second, 3 * time.Minute
 	// specTimeout is for a spec with its setup, foreignSpecTimeout where pods are
 	// real ones and their images must be fetched.
 	specTimeout, foreignSpecTimeout = 3 * time.Minute, 10 * time.Minute
@@ -53,6 +55,9 @@ const (
 func TestE2E(t *testing.T) {
 	RegisterFailHandler(Fail)
 	SetDefaultEventuallyTimeout(eventually)
+	if os.Getenv(envKubeconfig) != "" {
+		SetDefaultEventuallyTimeout(foreignEventually)
+	}
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	EnforceDefaultTimeoutsWhenUsingContexts()
 	// An error is what it says: Gomega would print how it is made up.
@@ -146,6 +151,8 @@ var (
 	lab *cluster.Cluster
 	// agent runs on the nodes of lab.
 	agent *cluster.Agent
+	// adminKubeconfig is a file that gives all rights in lab.
+	adminKubeconfig string
 	// nodeA and nodeB are names of nodes.
 	nodeA, nodeB = "node-a", "node-b"
 )
@@ -164,6 +171,8 @@ func startLab(ctx context.Context) {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(lab.Close()).To(Succeed()) })
 	DeferCleanup(keepLogs)
+	adminKubeconfig = filepath.Join(GinkgoT().TempDir(), "admin.conf")
+	Expect(lab.ControlPlane.Kubeconfig(adminKubeconfig)).To(Succeed())
 	agent = chosenAgent(ctx)
 	Expect(lab.StartAgents(ctx, agent)).To(Succeed())
 	runSources(ctx)
