@@ -60,7 +60,7 @@ func offsetOf(register uint32) int {
 }
 
 func (d *decoder) load(register uint32, text string, size int) {
-	d.registers[offsetOf(register)] = operand{text: text, size: (size + 3) &^ 3}
+	d.registers[offsetOf(register)] = operand{text: text, size: max(4, (size+3)&^3)}
 }
 
 func attrUint32(data []byte, typ uint16) uint32 {

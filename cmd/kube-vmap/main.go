@@ -42,8 +42,9 @@ func newCommand() *cobra.Command {
 		Use:   "kube-vmap",
 		Short: "A Kubernetes Service proxy on one nftables table",
 		Long: `kube-vmap programs Kubernetes Services into one nftables table and changes only
-the map elements that changed. See what it programmed with "kube-vmap services"
-or "nft list table inet kube-vmap".`,
+the map elements that changed. See how it does with "kube-vmap status", what it
+programmed with "kube-vmap services", and what becomes of a connection with
+"kube-vmap explain".`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

@@ -165,6 +165,8 @@ func TestCompletion(t *testing.T) {
 	for _, test := range []struct{ typed, want string }{
 		{"sup", "support-bundle"},
 		{"services -n shop w", "web\n"},
+		{"services -n kube", "kube-system\n"},
+		{"services --kind Node", "NodePort\n"},
 		{"explain 10.96.0.4", "10.96.0.40:80/tcp\tshop/search:http"},
 		{"trace 10.96.0.53:5", "10.96.0.53:53/udp\tkube-system/kube-dns:dns"},
 	} {

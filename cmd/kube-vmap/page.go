@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 )
 
 // pageWidth is how many columns the output takes at most, where it can be broken.
@@ -40,19 +39,28 @@ func (p *page) text(prefix, text string) {
 	p.line("%s", line)
 }
 
-// table writes rows with aligned columns.
+// table writes rows with aligned columns, two spaces apart. A cell that ends its row
+// may be longer than the column.
 func (p *page) table(rows [][]string) {
-	if p.err != nil {
-		return
-	}
-	var sb strings.Builder
-	tw := tabwriter.NewWriter(&sb, 0, 0, 2, ' ', 0)
+	var widths []int
 	for _, row := range rows {
-		fmt.Fprintln(tw, strings.Join(row, "\t"))
+		for i := range row[:max(0, len(row)-1)] {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], len(row[i]))
+		}
 	}
-	tw.Flush() //nolint:errcheck // a Builder does not fail
-	for line := range strings.Lines(sb.String()) {
-		p.line("%s", strings.TrimRight(line, " \n"))
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			if i == len(row)-1 {
+				line.WriteString(cell)
+			} else {
+				fmt.Fprintf(&line, "%-*s  ", widths[i], cell)
+			}
+		}
+		p.line("%s", strings.TrimRight(line.String(), " "))
 	}
 }
 

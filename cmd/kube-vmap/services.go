@@ -63,6 +63,9 @@ With -o wide it lists the endpoints, and their connections where those are count
 	addOutput(cmd, &output)
 	cmd.Flags().Lookup("output").Usage = "output format: table, wide or json"
 	filter.register(cmd.Flags())
+	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("namespace", completeNamespaces))
+	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("kind",
+		cobra.FixedCompletions([]cobra.Completion{"ClusterIP", "NodePort", "ExternalIP", "LoadBalancer"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
 
@@ -290,6 +293,22 @@ func joinPrefixes(f *proxy.CountedFrontend) string {
 		parts[i] = s.String()
 	}
 	return strings.Join(parts, ", ")
+}
+
+// completeNamespaces completes with the namespaces of Services.
+func completeNamespaces(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	all, err := readFrontends()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for i := range all.List {
+		namespace, _, _ := strings.Cut(all.List[i].Service, "/")
+		if strings.HasPrefix(namespace, typed) && !slices.Contains(names, namespace) {
+			names = append(names, namespace)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeServices completes with the names of Services.

@@ -210,6 +210,7 @@ func parseEverything(attributes []byte) {
 	parseTable(attributes)
 	parseChain(attributes)
 	parseRule(attributes)
+	parseTrace(attributes)
 	parsed, _ := parseSet(attributes)
 	for _, s := range append(encodeSets(), parsed) {
 		if len(s.Key) == 0 {
