@@ -25,7 +25,7 @@ func Collect(ctx context.Context, sources ...source.Source) (model.Update, error
 	defer func() {
 		cancel()
 		for range running {
-			<-ended
+			<-ended //nolint:errcheck // they were told to end
 		}
 	}()
 	for {

@@ -146,7 +146,7 @@ func (s *socket) await() ([]byte, error) {
 
 // until makes await end with the context. The result undoes that.
 func (s *socket) until(ctx context.Context) (undo func() bool) {
-	_ = s.conn.SetReadDeadline(time.Time{}) // which an earlier context may have left
+	_ = s.conn.SetReadDeadline(time.Time{})                                           // which an earlier context may have left
 	return context.AfterFunc(ctx, func() { s.conn.SetReadDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a closed socket ends the read too
 }
 
