@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/kube-vmap/kube-vmap/config"
 	"github.com/kube-vmap/kube-vmap/config/v1alpha1"
@@ -60,7 +61,10 @@ func (c *configurer) apply(ctx context.Context, r config.Running) error {
 	before, synced := c.running, c.synced
 	c.running = r
 	c.mu.Unlock()
-	c.take(before, r)
+	renamed := c.take(before, r)
+	if !synced {
+		c.await(ctx, renamed)
+	}
 	if synced && r.Sysctls != before.Sysctls {
 		c.setSysctls(r.Sysctls)
 	}
@@ -68,10 +72,27 @@ func (c *configurer) apply(ctx context.Context, r config.Running) error {
 }
 
 // take takes over what isn't the proxy's.
-func (c *configurer) take(before, now config.Running) {
+// done is closed when the Services of another name are delivered, and nil if the
+// name is the same.
+func (c *configurer) take(before, now config.Running) (done <-chan struct{}) {
 	c.level.Set(slog.Level(-now.Verbosity))
 	if r, ok := c.objects.(source.Renamer); ok && before.ServiceProxyName != now.ServiceProxyName {
-		r.SetServiceProxyName(now.ServiceProxyName)
+		return r.SetServiceProxyName(now.ServiceProxyName)
+	}
+	return nil
+}
+
+// await keeps the first transaction from programming the Services of the name that
+// the flags say: an agent that starts anew would take the others away for a moment.
+func (c *configurer) await(ctx context.Context, renamed <-chan struct{}) {
+	const patience = 5 * time.Second
+	if renamed == nil {
+		return
+	}
+	select {
+	case <-renamed:
+	case <-ctx.Done():
+	case <-time.After(patience):
 	}
 }
 

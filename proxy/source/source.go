@@ -20,9 +20,10 @@ type Source interface {
 // runs: those with another value of the label
 // service.kubernetes.io/service-proxy-name. The sink hears of the difference in one
 // update, so that nothing goes that comes back. It returns at once, and may be called
-// from any goroutine, also before Run.
+// from any goroutine, also before Run; done is closed when the Services of that name,
+// or of a later one, are delivered.
 type Renamer interface {
-	SetServiceProxyName(name string)
+	SetServiceProxyName(name string) (done <-chan struct{})
 }
 
 // Sink takes what a source sees. Its methods may be called from any goroutine,

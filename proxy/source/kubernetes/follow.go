@@ -23,7 +23,8 @@ import (
 type follow struct {
 	*resource
 	patience patience
-	name     *name // of the proxy, for Services; nil for others
+	name     *name  // of the proxy, for Services; nil for others
+	under    string // which one they are listed under
 	store    *store
 	delay    wait.DelayFunc // before another try
 	outage   outage
@@ -57,10 +58,11 @@ func (f *follow) run(ctx context.Context) {
 			f.follow(ctx)
 			continue
 		}
-		name, under := f.name.current(ctx)
-		f.store.convert = convert.New(name)
+		var current context.Context
+		f.under, current = f.name.current(ctx)
+		f.store.convert = convert.New(f.under)
 		f.labelSelector = f.store.convert.ServiceLabelSelector()
-		f.follow(under)
+		f.follow(current)
 	}
 }
 
@@ -101,6 +103,9 @@ func (f *follow) failed(ctx context.Context, err error) time.Duration {
 func (f *follow) replaced() {
 	f.outage.end()
 	f.settle()
+	if f.name != nil {
+		f.name.delivered(f.under)
+	}
 }
 
 func (f *follow) settle() {

@@ -56,22 +56,27 @@ type name struct {
 	mu      sync.Mutex
 	value   string
 	changed context.CancelFunc // ends the list and watch of Services under the old one
+	waiting []chan struct{}    // to be closed when those of the value are delivered
 }
 
 var _ source.Renamer = (*cluster)(nil)
 
 // SetServiceProxyName implements [source.Renamer]: Services are listed anew, and
 // what differs is delivered when the list is there.
-func (c *cluster) SetServiceProxyName(value string) {
+func (c *cluster) SetServiceProxyName(value string) <-chan struct{} {
+	done := make(chan struct{})
 	c.name.mu.Lock()
 	defer c.name.mu.Unlock()
-	if c.name.value == value {
-		return
+	if c.name.value == value && len(c.name.waiting) == 0 {
+		close(done)
+		return done
 	}
-	c.name.value = value
-	if c.name.changed != nil {
+	c.name.waiting = append(c.name.waiting, done)
+	if c.name.value != value && c.name.changed != nil {
 		c.name.changed()
 	}
+	c.name.value = value
+	return done
 }
 
 // current is the name, and a context that ends when it changes.
@@ -80,6 +85,19 @@ func (n *name) current(ctx context.Context) (string, context.Context) {
 	defer n.mu.Unlock()
 	ctx, n.changed = context.WithCancel(ctx)
 	return n.value, ctx
+}
+
+// delivered says that all Services of a name are.
+func (n *name) delivered(value string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.value != value {
+		return
+	}
+	for _, done := range n.waiting {
+		close(done)
+	}
+	n.waiting = nil
 }
 
 // patience is for how long to wait for what.

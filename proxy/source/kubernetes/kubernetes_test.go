@@ -407,14 +407,14 @@ func TestServiceProxyNameChanges(t *testing.T) {
 	w.awaitSynced()
 	w.awaitServices("shop/cart", "shop/web")
 	w.forget()
-	w.cluster.SetServiceProxyName("mine")
+	<-w.cluster.SetServiceProxyName("mine")
 	w.awaitServices("shop/other")
 	w.wantTold("+shop/other", "-shop/cart", "-shop/web")
 	s.put(svc("web", "10.96.0.1", mine))
 	w.awaitServices("shop/other", "shop/web")
-	w.cluster.SetServiceProxyName("theirs")
-	w.awaitServices()
-	w.cluster.SetServiceProxyName("")
+	theirs, again := w.cluster.SetServiceProxyName("theirs"), w.cluster.SetServiceProxyName("")
+	<-theirs
+	<-again
 	w.awaitServices("shop/cart")
 	if w.synced != 1 {
 		t.Errorf("Synced was called %d times", w.synced)

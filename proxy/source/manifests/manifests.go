@@ -34,7 +34,7 @@ type Options struct {
 
 // New makes a source of the manifests under dir, which may also be a single file.
 func New(dir string, opts Options) source.Source {
-	return &directory{root: dir, opts: opts, patience: usual, name: make(chan string, 1)}
+	return &directory{root: dir, opts: opts, patience: usual, renames: make(chan rename, 1)}
 }
 
 // Load reads the manifests under dir once. The update holds what the sound files
@@ -54,18 +54,27 @@ type directory struct {
 	root     string
 	opts     Options
 	patience patience
-	name     chan string // the proxy's name, when it changes
+	renames  chan rename
+}
+
+// rename is another name of the proxy.
+type rename struct {
+	name string
+	done []chan struct{} // to be closed
 }
 
 var _ source.Renamer = (*directory)(nil)
 
 // SetServiceProxyName implements [source.Renamer].
-func (d *directory) SetServiceProxyName(name string) {
+func (d *directory) SetServiceProxyName(name string) <-chan struct{} {
+	done := make(chan struct{})
+	r := rename{name, []chan struct{}{done}}
 	for {
 		select {
-		case d.name <- name:
-			return
-		case <-d.name: // one that nobody took is out of date
+		case d.renames <- r:
+			return done
+		case before := <-d.renames: // nobody took it, and it is out of date
+			r.done = append(r.done, before.done...)
 		}
 	}
 }

@@ -21,9 +21,9 @@ import (
 type watch struct {
 	*browser
 	patience
-	name   <-chan string
-	sink   source.Sink
-	notify *fsnotify.Watcher
+	renames <-chan rename
+	sink    source.Sink
+	notify  *fsnotify.Watcher
 
 	watched map[string]identity // the directories under watch, by their paths without links
 	late    map[string]bool     // those that can't be watched
@@ -39,7 +39,7 @@ func newWatch(d *directory, sink source.Sink) (*watch, error) {
 	return &watch{
 		browser:  newBrowser(d.root, d.opts),
 		patience: d.patience,
-		name:     d.name,
+		renames:  d.renames,
 		sink:     sink,
 		notify:   notify,
 		watched:  make(map[string]identity),
@@ -80,8 +80,13 @@ func (w *watch) run(ctx context.Context) error {
 		case <-rescan.C:
 			w.moved = true
 		case <-burst.over:
-		case name := <-w.name:
-			w.rename(name)
+		case r := <-w.renames:
+			w.rename(r.name)
+			w.catchUp()
+			for _, done := range r.done {
+				close(done)
+			}
+			continue
 		case <-empty:
 			empty = nil
 			w.believeEmpty()

@@ -61,7 +61,7 @@ var patient = patience{quiet: 5 * time.Millisecond, burst: 100 * time.Millisecon
 func watched(t *testing.T, p patience, prepare func(dir string)) *directoryTest {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "manifests")
-	src := &directory{root: dir, opts: Options{NodeName: "demo-node"}, patience: p, name: make(chan string, 1)}
+	src := &directory{root: dir, opts: Options{NodeName: "demo-node"}, patience: p, renames: make(chan rename, 1)}
 	d := &directoryTest{t, src, dir, &recorder{updates: make(chan model.Update, 1000), synced: make(chan struct{}),
 		services: map[string]string{}, problems: map[model.ObjectRef][]model.Problem{}}}
 	d.mkdir("")
@@ -184,8 +184,9 @@ func TestWatchServiceProxyName(t *testing.T) {
 		}
 	})
 	d.await("a=1")
-	d.source.SetServiceProxyName("theirs")
-	d.source.SetServiceProxyName("mine")
+	first, second := d.source.SetServiceProxyName("theirs"), d.source.SetServiceProxyName("mine")
+	<-first
+	<-second
 	d.await("mine=2")
 	d.source.SetServiceProxyName("")
 	d.await("a=1")
