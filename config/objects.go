@@ -81,14 +81,14 @@ func (w *watcher) run(ctx context.Context) {
 // starts says so too.
 func (w *watcher) failed(err error) time.Duration {
 	absent := apierrors.IsNotFound(err)
-	text := err.Error()
+	line, reason := "can't follow ProxyConfigs, what is in force stays", err.Error()
 	if absent {
-		text = "the API server does not have them (yet)"
+		line, reason = "there are no ProxyConfigs to follow, the flags and --config count", "the API server does not have them (yet)"
 	}
-	if text != w.told {
-		w.log.Info("there are no ProxyConfigs to follow: the flags and --config count", "reason", text)
+	if reason != w.told {
+		w.log.Info(line, "reason", reason)
 	}
-	w.told = text
+	w.told = reason
 	switch {
 	case absent:
 		if w.absent++; w.absent > 1 || len(w.objects) == 0 {
