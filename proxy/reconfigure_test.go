@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kube-vmap/kube-vmap/nft"
+	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
@@ -322,5 +323,39 @@ func TestReconfigureCoalesce(t *testing.T) {
 	w.synced(t)
 	if sent := w.count() - n; sent >= changes/2 {
 		t.Errorf("%d transactions for %d changes", sent, changes)
+	}
+}
+
+// TestReconfigureAfterFailures: whichever step of a change fails, or is lost after it
+// was done, the table becomes what was asked for.
+func TestReconfigureAfterFailures(t *testing.T) {
+	lab := newLab(t)
+	node := lab.Host("node-a")
+	config := nodeConfig()
+	w := start(t, node, config, newFeed(firstUpdate(sticky(time.Hour), webSlice(lab, "a1", "b1"))))
+	for step := range 3 {
+		for _, done := range []bool{false, true} {
+			n := 0
+			w.inject(func(_ *nft.Transaction, commit func() (kernel.Result, error)) (kernel.Result, error) {
+				n++
+				switch {
+				case n != step+1:
+					return commit()
+				case done:
+					if result, err := commit(); err != nil {
+						return result, err
+					}
+				}
+				return kernel.Result{}, kernel.ErrUncertain
+			})
+			config.MasqueradeMark ^= 1<<9 | 1<<14
+			config.Own = !config.Own
+			w.reconfigure(t, config)
+			w.inject(nil)
+			if text, mark := list(t, node), fmt.Sprintf("0x%08x", config.MasqueradeMark); strings.Count(text, mark) != 3 ||
+				strings.Contains(text, "flags owner") != config.Own {
+				t.Errorf("step %d, done %v: no table with mark %s alone:\n%s", step, done, mark, text)
+			}
+		}
 	}
 }
