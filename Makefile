@@ -24,7 +24,7 @@ setup: ## Install what tests and the demo need besides Go (Debian packages; need
 	@.ci/setup
 
 .PHONY: test
-test: setup lint quick test-charts test-image e2e ## Everything that CI runs: linters, then all tests, the slow ones last (needs root)
+test: setup lint quick chaos test-charts test-image e2e ## Everything that CI runs: linters, then all tests, the slow ones last (needs root)
 
 .PHONY: quick
 quick: setup build ## Unit tests and kernel tests in throw-away network namespaces (needs root)
@@ -35,7 +35,7 @@ test-charts: ## The Helm chart: its linter, what it renders, values it refuses
 	cd charts && $(GO) test ./...
 
 .PHONY: chaos
-chaos: setup ## Faults under load for CHAOS_SECONDS, 30 by default (needs root, and a quiet machine)
+chaos: setup ## Faults under load for CHAOS_SECONDS, 30 by default (needs root)
 	$(GO) test -v -count=1 -timeout 60m -run Chaos ./proxy/chaos
 
 .PHONY: generate
