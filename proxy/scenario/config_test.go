@@ -26,6 +26,7 @@ type config struct {
 	NodePortAddresses      []string              `json:"nodePortAddresses"` // "primary", or prefixes
 	ExternalIPs            []string              `json:"externalIPs"`       // "all", "none", or prefixes
 	ServiceProxyName       string                `json:"serviceProxyName"`
+	Counters               ruleset.Counters      `json:"counters"` // off, services or endpoints
 }
 
 func defaultConfig() config {
@@ -37,6 +38,7 @@ func defaultConfig() config {
 		MasqueradeBit:     14,
 		NodePortAddresses: []string{"primary"},
 		ExternalIPs:       []string{"all"},
+		Counters:          ruleset.DefaultCounters,
 	}
 }
 
@@ -67,6 +69,7 @@ func (c *config) proxy(node string) proxy.Config {
 	p.IPv4, p.IPv6 = slices.Contains(c.Families, "IPv4"), slices.Contains(c.Families, "IPv6")
 	p.DetectLocal = c.DetectLocalMode
 	p.MasqueradeAll = c.MasqueradeAll
+	p.Counters = c.Counters
 	p.MasqueradeMark = 1 << c.MasqueradeBit
 	p.Coalesce = 0
 	switch c.DetectLocalMode {

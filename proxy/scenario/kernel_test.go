@@ -36,7 +36,7 @@ var (
 	// to load the rules.
 	slotHead = regexp.MustCompile(`^(type .* \. mark : .*|typeof .*numgen.*)$`)
 	// slotNumber is a slot in an element: the kernel's is a mark, nft's an integer.
-	slotNumber = regexp.MustCompile(`^(.* \. )(?:0x0*)?([0-9a-f]+)( : .* \. [0-9]+)$`)
+	slotNumber = regexp.MustCompile(`^(.* \. )(?:0x0*)?([0-9a-f]+)((?: counter)? : .* \. [0-9]+)$`)
 )
 
 // counted is what an element has counted: packets of the test, on one side.
