@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-vmap/kube-vmap/nft"
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/metrics"
@@ -95,5 +98,40 @@ func TestCountersOff(t *testing.T) {
 	<-w.settled
 	if frontends, backends := counts(t, lab.Host("node-a")); len(frontends)+len(backends) != 0 {
 		t.Errorf("%v, %v", frontends, backends)
+	}
+}
+
+// busy is a kernel in which somebody commits whenever a set is read.
+type busy struct{ *kernel.Conn }
+
+func (b busy) ReadSet(table string, set *nft.Set, visit func(*nft.Element) error) (uint32, error) {
+	if _, err := b.Conn.ReadSet(table, set, visit); err != nil {
+		return 0, err
+	}
+	return 0, kernel.ErrInterrupted
+}
+
+// TestReadingABusyTable: who asks gets an answer, as good as it can be.
+func TestReadingABusyTable(t *testing.T) {
+	lab := newLab(t)
+	node := lab.Host("node-a")
+	w := start(t, node, nodeConfig(), newFeed(firstUpdate(webService(), webSlice(lab, "a1", "b1"))))
+	<-w.settled
+	conn, err := kernel.Dial(kernel.Options{NetNS: node.FD()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	servedBy(t, lab.Host("client"), protocols[0], netip.MustParseAddrPort("203.0.113.20:80"), 3)
+	quiet, err := proxy.ReadCountedFrontends("kube-vmap", conn)
+	if err != nil || len(quiet.List) == 0 {
+		t.Fatal(quiet, err)
+	}
+	read, err := proxy.ReadCountedFrontends("kube-vmap", busy{conn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(quiet, read, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -30,22 +30,18 @@ type adopted struct {
 // adopt makes the tracker begin from the kernel's table. It reads again while
 // others write.
 func adopt(dp Dataplane, t *ruleset.Tracker) (a adopted, err error) {
-	return adoptAnd(dp, t, func(*nft.Set, *nft.Element) {})
-}
-
-// adoptAnd also gives each element to visit, those of a try that failed again.
-func adoptAnd(dp Dataplane, t *ruleset.Tracker, visit func(*nft.Set, *nft.Element)) (a adopted, err error) {
 	const tries = 100 // each is a moment in which another program wrote
 	for range tries {
 		var whole bool
-		if a, whole, err = tryAdopt(dp, t, visit); whole || err != nil {
+		if a, whole, err = tryAdopt(dp, t, func(*nft.Set, *nft.Element) {}); whole || err != nil {
 			return a, err
 		}
 	}
 	return a, kernel.ErrInterrupted
 }
 
-// tryAdopt reads once. whole is false if the table changed meanwhile.
+// tryAdopt reads once, and gives each element to visit as well. whole is false if
+// the table changed meanwhile.
 func tryAdopt(dp Dataplane, t *ruleset.Tracker, visit func(*nft.Set, *nft.Element)) (a adopted, whole bool, err error) {
 	table := t.Options().Table
 	snapshot, err := dp.ReadStructure(table, ruleset.IsFixed)

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/kube-vmap/kube-vmap/nft"
+	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
 )
@@ -93,7 +95,9 @@ func (f *CountedFrontend) add(c ruleset.Count) {
 }
 
 // readTable reads a table into a tracker of its own, nil if there is none. Each
-// element goes to visit as well, if that is not nil.
+// element goes to visit as well, if that is not nil, and maybe twice. On a node where
+// the table changes faster than it can be read, what is read may lack elements that
+// just came or went.
 func readTable(table string, dp Dataplane, visit func(*nft.Set, *nft.Element)) (*ruleset.Tracker, error) {
 	if visit == nil {
 		visit = func(*nft.Set, *nft.Element) {}
@@ -101,10 +105,46 @@ func readTable(table string, dp Dataplane, visit func(*nft.Set, *nft.Element)) (
 	opts := ruleset.DefaultOptions()
 	opts.Table = table
 	t := ruleset.NewTracker(opts)
-	if _, err := adoptAnd(dp, t, visit); err != nil || t.Kernel() == nil {
-		return nil, err
+	const tries = 3
+	for range tries {
+		if _, whole, err := tryAdopt(dp, t, visit); whole || err != nil {
+			return orNone(t), err
+		}
 	}
-	return t, nil
+	loose, ok := dp.(CounterReader)
+	if !ok {
+		return nil, kernel.ErrInterrupted
+	}
+	_, _, err := tryAdopt(&looseDataplane{Dataplane: dp, reader: loose}, t, visit)
+	return orNone(t), err
+}
+
+func orNone(t *ruleset.Tracker) *ruleset.Tracker {
+	if t.Kernel() == nil {
+		return nil
+	}
+	return t
+}
+
+// looseDataplane reads sets whatever is committed meanwhile.
+type looseDataplane struct {
+	Dataplane
+	reader     CounterReader
+	generation uint32
+}
+
+// ReadStructure implements Dataplane.
+func (l *looseDataplane) ReadStructure(table string, withElements func(set string) bool) (kernel.Snapshot, error) {
+	s, err := l.Dataplane.ReadStructure(table, withElements)
+	l.generation = s.Generation
+	return s, err
+}
+
+// ReadSet implements Dataplane.
+func (l *looseDataplane) ReadSet(table string, set *nft.Set, visit func(*nft.Element) error) (uint32, error) {
+	var failed error
+	err := l.reader.ReadCounters(table, set, func(e *nft.Element) { failed = errors.Join(failed, visit(e)) })
+	return l.generation, errors.Join(err, failed)
 }
 
 // SetNames are the names of all sets and maps that a table may have.
