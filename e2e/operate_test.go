@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -55,6 +56,16 @@ var _ = Describe("Operating", Label("operate", better), func() {
 			explains(ctx, false, "Connections to "+a.String()+"/TCP are refused, since "+full()+" has no endpoints.", a.String())
 		}
 		expect(ctx, from(podA), testnet.TCP, to, refused)
+	})
+
+	It("explains by the API's objects where no agent answers", func(ctx SpecContext) {
+		kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+		must(ours("a kubeconfig with all rights").ControlPlane.Kubeconfig(kubeconfig))
+		to := clusterIPs(w.service(ctx, "web", corev1.ServiceSpec{}))[0].String()
+		expect(ctx, from(podA), testnet.TCP, clusterIPsAt(w.service(ctx, "other", corev1.ServiceSpec{}), 80), refused)
+		explains(ctx, false, "Connections to "+to+"/TCP are refused, since "+full()+" has no usable endpoint.", to, "--agent", "127.0.0.1:1")
+		explains(ctx, false, "Connections to "+to+"/TCP are refused, since "+full()+" has no endpoints.",
+			to, "--agent", "127.0.0.1:1", "--kubeconfig", kubeconfig, "--node-name", nodeA)
 	})
 
 	It("explains a Service with unready endpoints only", func(ctx SpecContext) {
