@@ -54,7 +54,6 @@ type Connections struct {
 	nextRead time.Time
 	ports    sums[model.ServicePortName]
 	backends sums[servicePortEndpoint]
-	owners   map[model.FrontendKey]model.ServicePortName
 }
 
 type servicePortEndpoint struct {
@@ -77,7 +76,6 @@ func NewConnections(o ConnectionsOptions) *Connections {
 			[]string{"of"}, nil),
 		ports:    newSums[model.ServicePortName](o.ServicePorts),
 		backends: newSums[servicePortEndpoint](o.Endpoints),
-		owners:   map[model.FrontendKey]model.ServicePortName{},
 	}
 }
 
@@ -115,7 +113,6 @@ func (c *Connections) readIfDue(now time.Time) error {
 	}
 	c.ports.begin()
 	c.backends.begin()
-	clear(c.owners)
 	if err := c.options.Read(c.add); err != nil {
 		return err
 	}
@@ -128,14 +125,12 @@ func (c *Connections) readIfDue(now time.Time) error {
 
 // add takes one reading into account.
 func (c *Connections) add(r Reading) {
-	e := elementKey{r.Frontend, r.Slot, r.IsLocal}
 	if !r.Backend.IsValid() {
-		c.owners[r.Frontend] = r.ServicePort
-		c.ports.add(r.ServicePort, e, r.Connections)
+		c.ports.add(r.ServicePort, elementKey{frontend: r.Frontend}, r.Connections)
 		return
 	}
-	if port, ok := c.owners[r.Frontend]; ok {
-		c.backends.add(servicePortEndpoint{port, r.Backend}, e, r.Connections)
+	if port, ok := c.ports.owner(elementKey{frontend: r.Frontend}); ok {
+		c.backends.add(servicePortEndpoint{port, r.Backend}, elementKey{r.Frontend, r.Slot, r.IsLocal}, r.Connections)
 	}
 }
 

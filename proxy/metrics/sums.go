@@ -12,8 +12,8 @@ import (
 type sums[K comparable] struct {
 	limit    int
 	round    uint32 // of reading
-	elements map[elementKey]elementCount
-	totals   map[K]*total
+	elements map[elementKey]elementCount[K]
+	totals   map[K]*total[K]
 }
 
 // elementKey identifies an element of all maps.
@@ -24,13 +24,14 @@ type elementKey struct {
 }
 
 // elementCount is small, since there is one of each element.
-type elementCount struct {
-	of    *total // what it counts for
+type elementCount[K comparable] struct {
+	of    *total[K] // what it counts for
 	last  uint64
 	round uint32 // in which it was last seen
 }
 
-type total struct {
+type total[K comparable] struct {
+	of          K
 	connections uint64
 	exported    bool
 	round       uint32
@@ -42,7 +43,7 @@ type total struct {
 const patience = 3
 
 func newSums[K comparable](limit int) sums[K] {
-	return sums[K]{limit: limit, elements: map[elementKey]elementCount{}, totals: map[K]*total{}}
+	return sums[K]{limit: limit, elements: map[elementKey]elementCount[K]{}, totals: map[K]*total[K]{}}
 }
 
 // begin begins a round of reading.
@@ -52,16 +53,25 @@ func (s *sums[K]) begin() { s.round++ }
 func (s *sums[K]) add(of K, key elementKey, connections uint64) {
 	t := s.totals[of]
 	if t == nil {
-		t = &total{}
+		t = &total[K]{of: of}
 		s.totals[of] = t
 	}
 	e := s.elements[key]
 	if e.of != t || connections < e.last {
-		e = elementCount{of: t} // another element than before
+		e = elementCount[K]{of: t} // another element than before
 	}
 	t.connections += connections - e.last
 	t.round = s.round
-	s.elements[key] = elementCount{of: t, last: connections, round: s.round}
+	s.elements[key] = elementCount[K]{of: t, last: connections, round: s.round}
+}
+
+// owner is what an element counts for.
+func (s *sums[K]) owner(key elementKey) (of K, found bool) {
+	e, found := s.elements[key]
+	if found {
+		of = e.of.of
+	}
+	return of, found
 }
 
 // end ends a round: what has gone is forgotten, and what there is room for is
