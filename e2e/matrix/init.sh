@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first and only process of the machines that kernels.sh boots: it runs each
-# suite, and reports on the console.
+# suite, and reports on the console. The kernel's command line sets TEST_TIMEOUT.
 /bin/busybox --install -s /bin
 mkdir -p /sbin /etc
 ln -s /bin/busybox /sbin/modprobe
@@ -91,7 +91,7 @@ while read -r name package arguments; do
 	elif new_enough; then
 		cd "/src/$package" || exit
 		# shellcheck disable=SC2086 # a list of arguments
-		"/tests/$(echo "$package" | tr / -).test" -test.v -test.timeout 1800s $arguments >/tmp/log 2>&1
+		"/tests/$(echo "$package" | tr / -).test" -test.v -test.timeout "$TEST_TIMEOUT" $arguments >/tmp/log 2>&1
 		status=$?
 	else
 		echo "RESULT $name not run"

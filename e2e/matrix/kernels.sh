@@ -144,7 +144,7 @@ boot() {
 run_machine() {
 	$nice timeout --kill-after=10 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 3072 \
 		-nodefaults -no-reboot -display none -serial "file:$1/console" -kernel "$1/vmlinuz" -initrd "$1/initramfs" \
-		-append 'console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off clocksource=tsc tsc=reliable' ||
+		-append "console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off clocksource=tsc tsc=reliable TEST_TIMEOUT=$((seconds * 3 / 4))s" ||
 		echo "qemu ended with $?" >>"$1/console"
 }
 
