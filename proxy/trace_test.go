@@ -89,12 +89,16 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// TestTraceIsInterrupted: what came so far is told, and the table goes.
+// TestTraceIsInterrupted: what came so far is told, and the table goes, also one
+// that somebody left.
 func TestTraceIsInterrupted(t *testing.T) {
 	lab := newLab(t)
 	node := lab.Host("node-a")
 	w := start(t, node, nodeConfig(), newFeed(firstUpdate(webService(), webSlice(lab, "a1"))))
 	<-w.settled
+	if _, err := node.Run("nft", "add table inet "+trace.TableName); err != nil {
+		t.Fatal(err)
+	}
 	query := explain.Query{To: model.FrontendKey{Addr: netip.MustParseAddr("fd00:10:96::10"), Port: 80, Protocol: model.UDP}}
 	packets := traced(t, node, query, 0, func() {
 		for range 2 {
