@@ -40,6 +40,15 @@ func untold(err error) error {
 	return &exitError{code: exitUntold, err: err}
 }
 
+// question makes a command whose mistakes in arguments and flags, too, keep it from
+// answering.
+func question(cmd *cobra.Command) *cobra.Command {
+	args := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, given []string) error { return untold(args(cmd, given)) }
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return untold(err) })
+	return cmd
+}
+
 // exitCode is the process's exit code for an error, and whether to print it.
 func exitCode(err error) (code int, silent bool) {
 	var e *exitError

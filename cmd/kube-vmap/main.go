@@ -49,6 +49,7 @@ programmed with "kube-vmap services", and what becomes of a connection with
 		SilenceErrors: true,
 	}
 	root.AddCommand(runCommand(), renderCommand(), servicesCommand(), cleanupCommand(), sysctlsCommand(), configCommand(), versionCommand())
-	root.AddCommand(statusCommand(), explainCommand(), traceCommand(), diffCommand(), supportBundleCommand(), exitCodesHelp())
+	root.AddCommand(question(statusCommand()), question(explainCommand()), question(traceCommand()), question(diffCommand()))
+	root.AddCommand(supportBundleCommand(), exitCodesHelp())
 	return root
 }

@@ -103,6 +103,8 @@ func TestOperate(t *testing.T) {
 	check(1, "is a cluster IP without a port 81/TCP", "explain", "[fd00:10:96::10]:81")
 	check(1, "accepts node ports", "explain", "192.0.2.99:30080")
 	check(2, "", "explain", "10.96.0.10")
+	check(2, "", "explain")
+	check(2, "", "status", "--nonsense")
 	check(2, "", "explain", "10.96.0.10:80", "--from", "fd00::1")
 	check(0, "the table is what the objects ask for", "diff")
 	check(1, "", "trace", "10.96.0.10:80", "--timeout", "100ms")
