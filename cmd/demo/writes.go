@@ -1,18 +1,22 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
-	"time"
+	"io"
+	"os/exec"
+	"strings"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/kube-vmap/kube-vmap/proxy/testnet"
 )
 
-// writes counts what the kernel tells of changes to the node's rulesets, whoever
-// makes them.
+// writes counts what `nft monitor` tells of changes to the node's rulesets,
+// whoever makes them.
 type writes struct {
-	conn  *netlink.Conn
-	ended chan struct{}
+	monitor *testnet.Process
+	ended   chan struct{}
 
 	tables  int // changes of a table itself: who owns it
 	content int // elements, rules, chains and sets that were added or deleted
@@ -20,42 +24,39 @@ type writes struct {
 
 // countWrites listens until stop.
 func (s *stage) countWrites() (*writes, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: s.node.FD()})
+	cmd := exec.Command("nft", "monitor")
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // Ctrl-C on the terminal is for the demo
+	r, w := io.Pipe()
+	cmd.Stdout = w
+	monitor, err := s.node.Start(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("listen to changes of the ruleset: %w", err)
 	}
-	if err := conn.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
-		return nil, fmt.Errorf("listen to changes of the ruleset: %w", err)
-	}
-	w := &writes{conn: conn, ended: make(chan struct{})}
-	go w.run()
-	return w, nil
+	go func() {
+		<-monitor.Done()
+		w.CloseWithError(io.EOF)
+	}()
+	count := &writes{monitor: monitor, ended: make(chan struct{})}
+	go count.run(r)
+	return count, nil
 }
 
-func (w *writes) run() {
+func (w *writes) run(r io.Reader) {
 	defer close(w.ended)
-	for {
-		messages, err := w.conn.Receive()
-		if err != nil {
-			return
-		}
-		for _, m := range messages {
-			switch byte(m.Header.Type) {
-			case unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_DELTABLE:
-				w.tables++
-			case unix.NFT_MSG_NEWGEN: // ends each commit
-			default:
-				w.content++
-			}
+	for scanner := bufio.NewScanner(r); scanner.Scan(); {
+		switch line := scanner.Text(); {
+		case line == "", strings.HasPrefix(line, "#"): // the generation that a commit made
+		case strings.HasPrefix(line, "add table"), strings.HasPrefix(line, "delete table"):
+			w.tables++
+		default:
+			w.content++
 		}
 	}
 }
 
 // stop ends listening; then the counts may be read.
 func (w *writes) stop() error {
-	if err := w.conn.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		return err
-	}
+	err := w.monitor.Kill()
 	<-w.ended
-	return w.conn.Close()
+	return err
 }
