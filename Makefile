@@ -75,6 +75,8 @@ lint: ## Linters and import rules
 	$(GO) vet ./...
 	cd .ci/tools && $(GO) build -o ../../$(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	$(BIN)/golangci-lint run
+	cd e2e && ../$(BIN)/golangci-lint run
+	cd charts && ../$(BIN)/golangci-lint run
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in what each module calls (needs vuln.go.dev)

@@ -44,7 +44,7 @@ var _ = Describe("Headless and ExternalName changes", Label("headless"), func() 
 		service = w.change(ctx, service, func(s *corev1.Service) {
 			s.Spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "web.example.net", Ports: s.Spec.Ports}
 		})
-		service = w.change(ctx, service, func(s *corev1.Service) {
+		w.change(ctx, service, func(s *corev1.Service) {
 			s.Spec = corev1.ServiceSpec{
 				Type: corev1.ServiceTypeClusterIP, ClusterIP: corev1.ClusterIPNone,
 				Selector: map[string]string{"app": "web"}, Ports: s.Spec.Ports,

@@ -45,7 +45,7 @@ var _ = Describe("Odd objects", Label("odd", "events"), func() {
 
 	It("an endpoint that is a multicast address", Label(better), func(ctx SpecContext) {
 		pod := w.backends(ctx, "web", nodeA)[0]
-		service := w.noSelector(ctx, "web", corev1.ServiceSpec{})
+		service := w.noSelector(ctx)
 		var slices []*discoveryv1.EndpointSlice
 		for f, odd := range map[testnet.Family]string{testnet.IPv4: "239.1.2.3", testnet.IPv6: "ff0e::1"} {
 			endpoints := append(endpointsOf(f, pod), discoveryv1.Endpoint{Addresses: []string{odd}})
@@ -72,7 +72,7 @@ var _ = Describe("Odd objects", Label("odd", "events"), func() {
 
 	It("slices whose ports have no number", func(ctx SpecContext) {
 		pod := w.backends(ctx, "web", nodeA)[0]
-		service := w.noSelector(ctx, "web", corev1.ServiceSpec{})
+		service := w.noSelector(ctx)
 		for _, f := range []testnet.Family{testnet.IPv4, testnet.IPv6} {
 			slice := handmade("web", f, "", 8080, endpointsOf(f, pod))
 			slice.Ports[0].Port = nil

@@ -73,11 +73,10 @@ func handmade(service string, f testnet.Family, port string, number int32, endpo
 	}
 }
 
-// noSelector is a Service whose slices are written by hand.
-func (w *world) noSelector(ctx context.Context, name string, spec corev1.ServiceSpec) *corev1.Service {
+// noSelector is a Service web whose slices are written by hand.
+func (w *world) noSelector(ctx context.Context) *corev1.Service {
 	GinkgoHelper()
-	spec.Selector = map[string]string{}
-	return w.service(ctx, name, spec)
+	return w.service(ctx, "web", corev1.ServiceSpec{Selector: map[string]string{}})
 }
 
 var _ = Describe("Several slices", Label("slices"), func() {
@@ -87,7 +86,7 @@ var _ = Describe("Several slices", Label("slices"), func() {
 	It("add up, each with its own port number", func(ctx SpecContext) {
 		one := w.pod(ctx, "", cluster.PodSpec{Name: "one", Node: nodeA, Ports: []cluster.Port{{Protocol: testnet.TCP, Number: 8081}}})
 		two := w.pod(ctx, "", cluster.PodSpec{Name: "two", Node: nodeB, Ports: []cluster.Port{{Protocol: testnet.TCP, Number: 8082}}})
-		service := w.noSelector(ctx, "web", corev1.ServiceSpec{})
+		service := w.noSelector(ctx)
 		var second []*discoveryv1.EndpointSlice
 		for _, f := range families {
 			w.slice(ctx, handmade("web", f, "", 8081, endpointsOf(f, one)))
@@ -103,7 +102,7 @@ var _ = Describe("Several slices", Label("slices"), func() {
 	It("may name an endpoint twice: the one that is not terminating counts", func(ctx SpecContext) {
 		one := w.pod(ctx, "", cluster.PodSpec{Name: "one", Node: nodeA})
 		two := w.pod(ctx, "", cluster.PodSpec{Name: "two", Node: nodeA})
-		service := w.noSelector(ctx, "web", corev1.ServiceSpec{})
+		service := w.noSelector(ctx)
 		yes, no := true, false
 		for _, f := range families {
 			terminating := endpointsOf(f, one)
@@ -115,7 +114,7 @@ var _ = Describe("Several slices", Label("slices"), func() {
 	})
 
 	It("may be full of endpoints that are not ready", func(ctx SpecContext) {
-		service := w.noSelector(ctx, "web", corev1.ServiceSpec{})
+		service := w.noSelector(ctx)
 		one := w.pod(ctx, "", cluster.PodSpec{Name: "one", Node: nodeA})
 		for _, f := range families {
 			// The others are not ready; what is ready is in the last slice.
@@ -141,7 +140,7 @@ var _ = Describe("Several slices", Label("slices"), func() {
 	It("of other Services, other families and host names don't count", func(ctx SpecContext) {
 		one := w.pod(ctx, "", cluster.PodSpec{Name: "one", Node: nodeA})
 		stranger := w.pod(ctx, "", cluster.PodSpec{Name: "stranger", Node: nodeA})
-		service := w.noSelector(ctx, "web", corev1.ServiceSpec{})
+		service := w.noSelector(ctx)
 		for _, f := range families {
 			unlabelled := handmade("web", f, "", 8080, endpointsOf(f, stranger))
 			unlabelled.Labels = nil

@@ -20,7 +20,7 @@ var _ = Describe("Topology", Label("topology"), func() {
 
 	// hinted is a Service with an endpoint for each zone, zone-a and zone-b.
 	hinted := func(ctx SpecContext) *corev1.Service {
-		service := w.noSelector(ctx, "web", corev1.ServiceSpec{})
+		service := w.noSelector(ctx)
 		one := w.pod(ctx, "", cluster.PodSpec{Name: "for-a", Node: nodeA})
 		two := w.pod(ctx, "", cluster.PodSpec{Name: "for-b", Node: nodeA})
 		for _, f := range []testnet.Family{testnet.IPv4, testnet.IPv6} {

@@ -29,7 +29,9 @@ var kinds = []AgentKind{KubeVmap, KubeProxy}
 func (k AgentKind) String() string { return [...]string{"kube-vmap", "kube-proxy"}[k] }
 
 // MarshalText makes the program's name the key in JSON.
-func (k AgentKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+func (k AgentKind) MarshalText() ([]byte, error) { //nolint:unparam // encoding.TextMarshaler
+	return []byte(k.String()), nil
+}
 
 // UnmarshalText is the reverse.
 func (k *AgentKind) UnmarshalText(text []byte) error {
@@ -134,7 +136,7 @@ func (a *Agent) stop() error {
 func (a *Agent) ended() error {
 	select {
 	case <-a.process.Done():
-		return fmt.Errorf("%s has ended: %v: see its log", a.kind, a.process.Wait())
+		return fmt.Errorf("%s has ended: %v: see its log", a.kind, a.process.Wait()) //nolint:errorlint // nil if it gave 0
 	default:
 		return nil
 	}

@@ -92,7 +92,7 @@ func (b *bench) agent(ctx context.Context, w *World, kind AgentKind, services *S
 		}
 	}
 	if b.does("restart") && !small {
-		warm := WarmRestart{}
+		var warm WarmRestart
 		if a, warm, err = warmRestart(ctx, w, a, services); err != nil {
 			return nil, err
 		}

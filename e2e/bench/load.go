@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -79,13 +80,13 @@ func newServices(scale Scale) *Services {
 
 // load stores the objects of all Services, and returns how long it took until the
 // API server lists them.
-func (w *World) load(ctx context.Context, services []*Service) (time.Duration, error) {
+func (w *World) load(ctx context.Context, services []*Service) (took time.Duration, err error) {
 	start := time.Now()
 	store, err := newStore(w.controlPlane.Etcd())
 	if err != nil {
 		return 0, err
 	}
-	defer store.close()
+	defer func() { err = errors.Join(err, store.close()) }()
 	if err := store.write(ctx, services); err != nil {
 		return 0, fmt.Errorf("load objects: %w", err)
 	}

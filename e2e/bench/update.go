@@ -106,7 +106,7 @@ func (s *series) change(ctx context.Context) (sight, error) {
 	if err != nil {
 		return sight{}, fmt.Errorf("%s: change of %s: %w", s.agent.kind, s.service.name, err)
 	}
-	seen.sight.acknowledged = acknowledged
+	seen.acknowledged = acknowledged
 	return seen.sight, nil
 }
 

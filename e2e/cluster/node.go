@@ -132,7 +132,7 @@ func (n *Node) WaitForAgent(ctx context.Context) error {
 		select {
 		case <-n.agent.Done():
 			return fmt.Errorf("wait for the agent of %s: it has ended: %v; its log ends with:\n%s",
-				n.Name, n.agent.Wait(), controlplane.LogTail(n.LogPath()))
+				n.Name, n.agent.Wait(), controlplane.LogTail(n.LogPath())) //nolint:errorlint // nil if it gave 0
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the agent of %s: %w: %w", n.Name, ctx.Err(), err)
 		case <-time.After(20 * time.Millisecond):

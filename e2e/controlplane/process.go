@@ -108,7 +108,7 @@ func (p *process) end(signal syscall.Signal, patience time.Duration) error {
 
 // failure tells why the child has ended, with the end of its log.
 func (p *process) failure() error {
-	return fmt.Errorf("%s has ended: %v; its log ends with:\n%s", p.name, p.err, LogTail(p.logPath))
+	return fmt.Errorf("%s has ended: %v; its log ends with:\n%s", p.name, p.err, LogTail(p.logPath)) //nolint:errorlint // nil if it gave 0
 }
 
 // LogTail is the last 20 lines of a log, or why there are none.
