@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy/testnet"
 )
 
@@ -36,6 +37,7 @@ func hold(t *testing.T, lab *testnet.Lab) {
 func TestHandover(t *testing.T) {
 	lab := newLab(t)
 	node := lab.Host("node-a")
+	needOwnedTables(t, node)
 	config := nodeConfig()
 	config.Own = true
 	first := firstUpdate(webService(), webSlice(lab, "a1"))
@@ -66,6 +68,23 @@ func TestHandover(t *testing.T) {
 	for _, pods := range podRounds {
 		nextFeed.apply(sliceUpdate(webSlice(lab, pods...)))
 		eventually(t, func() string { return served(lab, pods) })
+	}
+}
+
+// needOwnedTables skips a test on kernels whose tables don't outlive their owner.
+func needOwnedTables(t *testing.T, node *testnet.Host) {
+	t.Helper()
+	conn, err := kernel.Dial(kernel.Options{NetNS: node.FD()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	can, err := conn.CanPersist()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !can {
+		t.Skip("kernels before 6.9 have no owned tables that persist")
 	}
 }
 
