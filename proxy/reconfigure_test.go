@@ -52,8 +52,8 @@ func list(t *testing.T, node *testnet.Host) string {
 }
 
 // changes are configurations one after the other, each with something that the
-// table says then.
-func changes(base proxy.Config) (list []struct {
+// table says then; with owned tables where the kernel has them.
+func changes(base proxy.Config, own bool) (list []struct {
 	config proxy.Config
 	says   string
 }) {
@@ -79,8 +79,10 @@ func changes(base proxy.Config) (list []struct {
 	add("size 4096", func(c *proxy.Config) { c.AffinitySize = 4096 })
 	add("size 1048576", func(c *proxy.Config) { c.Counters = ruleset.CountNothing })
 	add("counter packets", func(c *proxy.Config) { c.Counters = ruleset.CountEndpoints })
-	add("flags owner", func(c *proxy.Config) { c.Own = true })
-	add("size 2097152", func(c *proxy.Config) { c.Own, c.AffinitySize, c.MasqueradeMark = true, 1<<21, 1<<3 })
+	if own {
+		add("flags owner", func(c *proxy.Config) { c.Own = true })
+	}
+	add("size 2097152", func(c *proxy.Config) { c.Own, c.AffinitySize, c.MasqueradeMark = own, 1<<21, 1<<3 })
 	add("0x00004000", func(*proxy.Config) {})
 	return list
 }
@@ -111,7 +113,7 @@ func TestReconfigureUnderLoad(t *testing.T) {
 		}
 		holds = append(holds, h)
 	}
-	for _, c := range changes(config) {
+	for _, c := range changes(config, canOwn(t, node)) {
 		w.reconfigure(t, c.config)
 		if text := list(t, node); !strings.Contains(text, c.says) {
 			t.Errorf("the table does not say %q:\n%s", c.says, text)
@@ -220,7 +222,7 @@ func TestReconfigureKeepsBindings(t *testing.T) {
 	for i, change := range []func(*proxy.Config){
 		func(c *proxy.Config) { c.AffinitySize = 512 },
 		func(c *proxy.Config) { c.Counters = ruleset.CountEndpoints },
-		func(c *proxy.Config) { c.Own = true },
+		func(c *proxy.Config) { c.Own = canOwn(t, node) },
 		func(*proxy.Config) {},
 	} {
 		c := config
