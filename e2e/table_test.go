@@ -38,7 +38,7 @@ var _ = Describe("Table", Label("table", better), func() {
 	})
 
 	It("is repaired when another process changes it, and the change is told on the node", Label("events"), func(ctx SpecContext) {
-		runAgent(ctx, nodeA, agent.With("--table-ownership=off"))
+		giveUpTable(ctx, nodeA)
 		service := served(ctx)
 		repairs := metric(ctx, hostA, "kube_vmap_repairs_total", "")
 		before, err := repairs()
@@ -57,3 +57,13 @@ var _ = Describe("Table", Label("table", better), func() {
 		Eventually(metric(ctx, hostA, "kube_vmap_foreign_changes_total", `process="nft"`)).WithContext(ctx).Should(BeNumerically(">", 0))
 	})
 })
+
+// giveUpTable lets other processes change the table of a node until the spec ends.
+func giveUpTable(ctx context.Context, node string) {
+	GinkgoHelper()
+	Expect(apply("open", fmt.Sprintf("{nodeSelector: {%s: %s}, tableOwnership: Disabled}", corev1.LabelHostname, node))).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) { must(proxyConfigs().Delete(ctx, "open", metav1.DeleteOptions{})) })
+	Eventually(func() (string, error) {
+		return nodeHost(node).Run("nft", "-t", "list", "table", "inet", "kube-vmap")
+	}).WithContext(ctx).ShouldNot(ContainSubstring("flags owner"))
+}
