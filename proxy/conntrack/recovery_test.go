@@ -65,6 +65,28 @@ func TestRecover(t *testing.T) {
 	r.awaitRecovered(t)
 }
 
+// A flow that is translated may be on its way when the first pass meets it: it goes
+// if nobody has answered it until the second.
+func TestRecoverTranslated(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.translate(t, "ip daddr 10.96.0.10 udp dport 53 dnat ip to 10.244.0.77:8080") // nobody there
+	s.send(model.UDP, 20003, "10.96.0.10:53")
+	stay := s.list(t)
+	r := s.run(t)
+	r.Recover([]model.FrontendKey{udp("10.96.0.10:53").Key})
+	await(t, "the first pass", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.recovery == nil || r.recovery.passes < passesPerRequest
+	})
+	if diff := cmp.Diff(stay, s.list(t), cmpopts.EquateComparable(listed{})); diff != "" {
+		t.Errorf("flows left by the first pass (-want +got):\n%s", diff)
+	}
+	r.awaitDeleted(t, 1)
+	r.awaitRecovered(t)
+}
+
 func destination(k model.FrontendKey) string { return netip.AddrPortFrom(k.Addr, k.Port).String() }
 
 // awaitRecovered waits until the recovery is carried out, with its repetition.
