@@ -121,6 +121,44 @@ func TestAffinityTimeout(t *testing.T) {
 	t.Errorf("a binding of one second lives on: %v", servers)
 }
 
+// TestAffinityRetransmission: a client that repeats its first packet to a backend that
+// has left is not bound to it again.
+func TestAffinityRetransmission(t *testing.T) {
+	lab := newLab(t)
+	f := newFeed(firstUpdate(sticky(time.Hour), webSlice(lab, "a1")))
+	w := start(t, lab.Host("node-a"), nodeConfig(), f)
+	for _, command := range []string{
+		"add table inet silence", "add chain inet silence input { type filter hook input priority 0; policy drop; }",
+	} {
+		if _, err := lab.Host("a1").Run("nft", command); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client, vip := lab.Host("client"), netip.MustParseAddrPort("203.0.113.20:80")
+	patient := make(chan testnet.Outcome)
+	go func() {
+		patient <- client.ProbeWith(model.TCP, vip, testnet.ProbeOptions{Timeout: 2500 * time.Millisecond})
+	}()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		listing, err := lab.Host("node-a").Run("nft", "list", "map", "inet", "kube-vmap", "affinity4")
+		if err == nil && strings.Contains(listing, "203.0.113.20") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no binding: %v\n%s", err, listing)
+		}
+	}
+	n := w.count()
+	f.apply(sliceUpdate(webSlice(lab, "a2")))
+	w.wait(t, n+1) // the change, and the delete of the binding
+	if o := <-patient; o.Kind == testnet.Answered {
+		t.Fatalf("the silent backend answered: %s", o)
+	}
+	if server := only(t, servedBy(t, client, model.TCP, vip, 3)); server != "a2" {
+		t.Errorf("served by %s, want a2", server)
+	}
+}
+
 // TestAffinityFull: a map that is full costs affinity, and never service.
 func TestAffinityFull(t *testing.T) {
 	lab := newLab(t)

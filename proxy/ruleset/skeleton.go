@@ -119,9 +119,12 @@ func (b *builder) baseChains(s *shape) {
 	b.base(chainNATPrerouting, nft.NATChain, nft.Prerouting, dnatPriority, nft.NewRule(nft.JumpChain(chainServices)))
 	b.base(chainNATOutput, nft.NATChain, nft.Output, dnatPriority, nft.NewRule(nft.JumpChain(chainServices)))
 	if len(s.learn) > 0 {
-		rule := nft.NewRule(nft.CtStateNew(), nft.CtStatusDNAT(), nft.JumpChain(chainLearn))
-		b.base("learn-prerouting", nft.FilterChain, nft.Prerouting, learnPriority, rule)
-		b.base("learn-output", nft.FilterChain, nft.Output, learnPriority, rule)
+		// A client repeats a first packet that nobody answers, and each repetition is
+		// of state new: it would be bound once more to a backend that has left.
+		first := nft.NewRule(nft.CtStatusConfirmed(), nft.Verdict{Kind: nft.Return})
+		learn := nft.NewRule(nft.CtStatusDNAT(), nft.JumpChain(chainLearn))
+		b.base("learn-prerouting", nft.FilterChain, nft.Prerouting, learnPriority, first, learn)
+		b.base("learn-output", nft.FilterChain, nft.Output, learnPriority, first, learn)
 	}
 	b.base("filter-input", nft.FilterChain, nft.Input, filterPriority, newConnection(chainUnserved))
 	b.base("filter-forward", nft.FilterChain, nft.Forward, filterPriority, newConnection(chainUnserved))
