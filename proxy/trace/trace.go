@@ -109,7 +109,21 @@ func (f *follower) follow(ctx context.Context, tracer *kernel.Tracer) error {
 			return err
 		}
 	}
+	f.drain(tracer)
 	return f.flush(time.Now())
+}
+
+// drain takes the events that have come and were not read yet.
+func (f *follower) drain(tracer *kernel.Tracer) {
+	ctx, cancel := context.WithTimeout(context.Background(), pause/4)
+	defer cancel()
+	for !f.done() {
+		e, err := tracer.Next(ctx)
+		if err != nil {
+			return
+		}
+		f.event(&e)
+	}
 }
 
 func (f *follower) done() bool { return f.options.Count > 0 && f.ended >= f.options.Count }
