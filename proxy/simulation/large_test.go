@@ -113,7 +113,7 @@ func TestSimulationLarge(t *testing.T) {
 // next of which is computed while the kernel takes one, and fails in all ways.
 func TestSimulationLargeFault(t *testing.T) {
 	for f := rejected; f <= readInterrupted; f++ {
-		w := largeWorld(rand.New(rand.NewPCG(uint64(f), 1)), 1700)
+		w := largeWorld(rand.New(rand.NewPCG(uint64(f), 1)), 1100)
 		synctest.Test(t, func(t *testing.T) {
 			config := proxy.DefaultConfig()
 			config.NodeName = "node-a"

@@ -20,7 +20,7 @@ const historyLength = 150
 
 // TestSimulation plays histories, and compares after each event.
 func TestSimulation(t *testing.T) {
-	seed, steps := fromEnv(t, "SIMULATION_SEED", rand.Uint64N(1e9)), fromEnv(t, "SIMULATION_STEPS", 2000)
+	seed, steps := fromEnv(t, "SIMULATION_SEED", rand.Uint64N(1e9)), fromEnv(t, "SIMULATION_STEPS", 1000)
 	fmt.Printf("Simulation: seed %d\n", seed) // at once: a crash must not hide it
 	real := dial(t)
 	var total figures
