@@ -28,5 +28,5 @@
 // of as few packets as possible: that a frontend is external stands in its verdict
 // (external-lb4-M marks for masquerade and goes on to lb4-M; external-local-lb4-M
 // applies policy Local first), the hooks of source ranges and of session affinity are
-// there while some Service has them, and what was translated is not asked again.
+// made once some Service needs them, and what was translated is not asked again.
 package ruleset
