@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"testing"
@@ -125,8 +126,13 @@ func TestAffinityTimeout(t *testing.T) {
 // has left is not bound to it again.
 func TestAffinityRetransmission(t *testing.T) {
 	lab := newLab(t)
-	f := newFeed(firstUpdate(sticky(time.Hour), webSlice(lab, "a1")))
-	w := start(t, lab.Host("node-a"), nodeConfig(), f)
+	node, first := lab.Host("node-a"), firstUpdate(sticky(time.Hour), webSlice(lab, "a1"))
+	stopped, stop := context.WithCancel(context.Background())
+	<-startUntil(t, stopped, node, nodeConfig(), newFeed(first)).settled
+	stop() // the one that makes the table forgets unanswered connections for a second
+	f := newFeed(first)
+	w := startUntil(t, context.Background(), node, nodeConfig(), f)
+	<-w.settled
 	for _, command := range []string{
 		"add table inet silence", "add chain inet silence input { type filter hook input priority 0; policy drop; }",
 	} {
@@ -140,7 +146,7 @@ func TestAffinityRetransmission(t *testing.T) {
 		patient <- client.ProbeWith(model.TCP, vip, testnet.ProbeOptions{Timeout: 2500 * time.Millisecond})
 	}()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		listing, err := lab.Host("node-a").Run("nft", "list", "map", "inet", "kube-vmap", "affinity4")
+		listing, err := node.Run("nft", "list", "map", "inet", "kube-vmap", "affinity4")
 		if err == nil && strings.Contains(listing, "203.0.113.20") {
 			break
 		}
