@@ -29,8 +29,18 @@ finish() {
 		echo "RESULT $1 PASS ${detail:-$(count PASS "$3") passed$(skipped "$3"), $4 s}"
 		return
 	fi
-	grep -v -e '^ *--- PASS' -e '^=== ' "$3" | head -n 500
+	failures "$3" | head -n 500
 	echo "RESULT $1 FAIL ($(count PASS "$3") passed, $(count FAIL "$3") failed, status $2)"
+}
+
+# failures LOG prints what tests that failed said, and what a panic or a function
+# of this file did.
+failures() {
+	awk '/^=== / { next }
+		/^--- (PASS|SKIP)/ { said = ""; next }
+		{ said = said $0 "\n" }
+		END { printf "%s", all said }
+		/^--- FAIL/ { all = all said; said = "" }' "$1"
 }
 
 # count RESULT LOG counts tests.
@@ -91,8 +101,11 @@ while read -r name package arguments; do
 	elif new_enough; then
 		cd "/src/$package" || exit
 		# shellcheck disable=SC2086 # a list of arguments
+		: >/tmp/log
+		tail -f /tmp/log | grep '^--- ' & # the console tells how far it is
 		"/tests/$(echo "$package" | tr / -).test" -test.v -test.timeout "$TEST_TIMEOUT" $arguments >/tmp/log 2>&1
 		status=$?
+		killall tail
 	else
 		echo "RESULT $name not run"
 		continue
