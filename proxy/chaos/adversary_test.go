@@ -197,7 +197,7 @@ func (a *adversary) start() error {
 	if _, ok := a.agent.(*process); !ok {
 		return a.agent.start(0, 0)
 	}
-	if a.rng.IntN(3) == 0 {
+	if a.rng.IntN(3) == 0 && canSetClock() {
 		ahead = 3600 * (1 + a.rng.IntN(24*30))
 		a.clocks++
 	}
