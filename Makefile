@@ -4,10 +4,11 @@ GO      ?= go
 BIN     := bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-# The tests of these packages need root and a kernel with nf_tables. Two have
-# targets of their own: those of the image build it for each platform, and the chaos
-# suite wants the machine for itself.
-PACKAGES = $(shell $(GO) list ./... | grep -v -e /cmd/image -e /proxy/chaos)
+# The tests of these packages need root and a kernel with nf_tables. Others have
+# targets of their own: those of the image build it for each platform, the chaos suite
+# wants the machine for itself, and the suites of behaviour take minutes.
+BEHAVIOUR = ./proxy/scenario/... ./proxy/oracle/... ./proxy/simulation/...
+PACKAGES  = $(shell $(GO) list ./... | grep -v -e /cmd/image -e /proxy/chaos -e /proxy/scenario -e /proxy/oracle -e /proxy/simulation)
 
 .DEFAULT_GOAL := build
 
@@ -24,11 +25,15 @@ setup: ## Install what tests and the demo need besides Go (Debian packages; need
 	@.ci/setup
 
 .PHONY: test
-test: setup lint quick chaos test-charts test-image e2e ## Everything that CI runs: linters, then all tests, the slow ones last (needs root)
+test: setup lint quick behaviour chaos test-charts test-image e2e ## Everything that CI runs: linters, then all tests, the slow ones last (needs root)
 
 .PHONY: quick
 quick: setup build ## Unit tests and kernel tests in throw-away network namespaces (needs root)
 	$(GO) test -race -timeout 10m $(PACKAGES)
+
+.PHONY: behaviour
+behaviour: setup ## What becomes of packets: scenarios, every kind of flow against an oracle, random histories (needs root)
+	$(GO) test -race -timeout 10m $(BEHAVIOUR)
 
 .PHONY: test-charts
 test-charts: ## The Helm chart: its linter, what it renders, values it refuses
