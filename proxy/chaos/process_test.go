@@ -237,7 +237,7 @@ func init() {
 	if ahead == "" {
 		return
 	}
-	os.Unsetenv(aheadVariable) // the other one may be this one
+	_ = os.Unsetenv(aheadVariable) // the other one may be this one
 	runtime.LockOSThread()
 	if err := setClock(ahead); err != nil {
 		fmt.Fprintln(os.Stderr, "the clock stays as it is:", err)
