@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/kube-vmap/kube-vmap/proxy/conntrack"
 	"github.com/kube-vmap/kube-vmap/proxy/health"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset/rulesettest"
 	"github.com/kube-vmap/kube-vmap/proxy/source"
 	"github.com/kube-vmap/kube-vmap/proxy/source/hostaddrs"
 	"github.com/kube-vmap/kube-vmap/proxy/testnet"
@@ -136,14 +138,14 @@ func (l *live) await(t *testing.T) {
 	want := l.wanted()
 	deadline := time.After(patience)
 	for {
-		have := l.kernel.table()
-		if sameTables(want, have) {
+		differences := rulesettest.Compare(l.kernel.table(), want)
+		if len(differences) == 0 {
 			return
 		}
 		select {
 		case <-l.kernel.changed:
 		case <-deadline:
-			t.Fatalf("the table does not become what is wanted (-want +have):\n%s", compareTables(want, have))
+			t.Fatalf("the table does not become what is wanted:\n%s", strings.Join(differences, "\n"))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kube-vmap/kube-vmap/nft"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset/rulesettest"
 )
 
 // elementsText lists the elements that a table has and an empty cluster's does
@@ -59,7 +60,7 @@ func elementLines(s *nft.Set) []string {
 // slotKey splits an element's key into what comes before the slot, and the slot.
 func slotKey(s *nft.Set, e *nft.Element) (frontend []byte, slot uint32) {
 	key := e.Key.Bytes()
-	if !hasSlots(s) {
+	if !rulesettest.HoldsSlots(s.Name) {
 		return key, 0
 	}
 	at := len(key) - 4
@@ -86,7 +87,7 @@ func transactionsText(txs []*nft.Transaction) string {
 		for _, line := range tx.Lines() {
 			line = strings.Replace(line, " inet "+tx.Table.Name, "", 1)
 			words := strings.Fields(line)
-			switch what, made := words[1], onDemand(words[2]); {
+			switch what, made := words[1], rulesettest.OnDemand(words[2]); {
 			case what == "rule" && made:
 				continue
 			case what == "chain" && made && rules[words[2]] > 0:

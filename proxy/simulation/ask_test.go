@@ -12,6 +12,7 @@ import (
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 	"github.com/kube-vmap/kube-vmap/proxy/oracle"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset/rulesettest"
 )
 
 // ask holds the table's elements against the oracle, which knows nothing of
@@ -140,13 +141,13 @@ func packetSources(to netip.Addr) []oracle.Packet {
 type table struct {
 	*nft.Table
 	config proxy.Config
-	pools  map[poolName]*pool
+	pools  map[rulesettest.PoolName]*rulesettest.Pool
 	byKey  map[string]map[nft.Value]nft.Element // of sets without intervals
 }
 
 func newTable(t *nft.Table, config proxy.Config) *table {
-	out := &table{t, config, pools(elementsOf(t)), map[string]map[nft.Value]nft.Element{}}
-	for s, e := range elementsOf(t) {
+	out := &table{t, config, rulesettest.Pools(rulesettest.Elements(t)), map[string]map[nft.Value]nft.Element{}}
+	for s, e := range rulesettest.Elements(t) {
 		if out.byKey[s.Name] == nil {
 			out.byKey[s.Name] = map[nft.Value]nft.Element{}
 		}
@@ -207,11 +208,11 @@ func (t *table) find(set string, key nft.Value) (nft.Element, bool) {
 
 // slots are the backends that a chain of the frontend may draw, sorted.
 func (t *table) slots(set string, p oracle.Packet) []model.Backend {
-	pool := t.pools[poolName{set, model.FrontendKey{Addr: p.To.Addr(), Port: p.To.Port(), Protocol: p.Protocol}}]
+	pool := t.pools[rulesettest.PoolName{Set: set, FrontendKey: model.FrontendKey{Addr: p.To.Addr(), Port: p.To.Port(), Protocol: p.Protocol}}]
 	if pool == nil {
 		return nil
 	}
-	return slices.SortedFunc(maps.Values(pool.slots), model.Backend.Compare)
+	return slices.SortedFunc(maps.Values(pool.Slots), model.Backend.Compare)
 }
 
 // isPod reports whether the rules take the source for a pod.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kube-vmap/kube-vmap/nft"
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset/rulesettest"
 )
 
 // fault is what a transaction meets instead of a plain success.
@@ -77,7 +78,7 @@ func (d *dataplane) Commit(tx *nft.Transaction) (kernel.Result, error) {
 	}
 	result, err := d.commit(tx)
 	if err == nil {
-		d.violations = append(d.violations, emptied(d.memory.elements)...)
+		d.violations = append(d.violations, rulesettest.Emptied(d.memory.elements)...)
 	}
 	if err == nil && f == uncertainAfter {
 		return kernel.Result{}, fmt.Errorf("%w: %w", kernel.ErrUncertain, errInjected)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset/rulesettest"
 )
 
 // FuzzAssign places wanted backends over whatever the kernel may hold: holes,
@@ -114,8 +115,8 @@ func fill(t *testing.T, kernel map[uint32]model.Backend, elements []ruleset.Slot
 
 func checkSlots(t *testing.T, kernel map[uint32]model.Backend, a *ruleset.Assignment, want []model.Backend) {
 	t.Helper()
-	p := pool{class: uint32(a.Class), slots: kernel}
-	if fault := p.fault(); fault != "" {
+	p := rulesettest.Pool{Class: uint32(a.Class), Slots: kernel}
+	if fault := p.Fault(); fault != "" {
 		t.Fatalf("%s: %+v", fault, a)
 	}
 	var got []model.Backend

@@ -11,6 +11,7 @@ import (
 	"github.com/kube-vmap/kube-vmap/nft"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 	"github.com/kube-vmap/kube-vmap/proxy/ruleset"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset/rulesettest"
 )
 
 // FuzzRead lets a stranger write into the table: elements are deleted, changed
@@ -38,7 +39,7 @@ func FuzzRead(f *testing.F) {
 		}
 		tracker.Commit(plan)
 		have := kernel.copy()
-		if lines := compare(have, fixture().Table()); len(lines) > 0 {
+		if lines := rulesettest.Compare(have, fixture().Table()); len(lines) > 0 {
 			t.Fatalf("the kernel has another table:\n%s", strings.Join(lines, "\n"))
 		}
 		if tx := nft.Diff(have, tracker.Table()); !tx.IsEmpty() {

@@ -12,6 +12,7 @@ import (
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset/rulesettest"
 )
 
 // loading notes after each transaction whether packets meet the table.
@@ -84,7 +85,7 @@ func TestSimulationLarge(t *testing.T) {
 			p.stop()
 			lines := dp.violations
 			if len(lines) == 0 {
-				lines = compare(dp.memory.copy(), proxy.Render(config, w.whole()))
+				lines = rulesettest.Compare(dp.memory.copy(), proxy.Render(config, w.whole()))
 			}
 			if len(lines) > 0 {
 				t.Fatalf("SIMULATION_SEED=%d: %d differences, the first: %s", seed, len(lines), lines[0])
@@ -123,7 +124,7 @@ func TestSimulationLargeFault(t *testing.T) {
 			p.stop()
 			lines := dp.violations
 			if len(lines) == 0 {
-				lines = compare(dp.memory.copy(), proxy.Render(config, w.whole()))
+				lines = rulesettest.Compare(dp.memory.copy(), proxy.Render(config, w.whole()))
 			}
 			if len(lines) > 0 {
 				t.Errorf("fault %d: %d differences, the first: %s", f, len(lines), lines[0])

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kube-vmap/kube-vmap/nft"
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset/rulesettest"
 )
 
 // memory is a kernel that holds one table in maps. It refuses what nf_tables
@@ -96,8 +97,8 @@ func checkPromises(tx *nft.Transaction, ops []nft.Operation) error {
 }
 
 func mayReplace(s *nft.Set, e *nft.Element) bool {
-	if holdsSlots(s.Name) {
-		return frontendOf(s, &e.Key).slot == 0
+	if rulesettest.HoldsSlots(s.Name) {
+		return rulesettest.FrontendOf(s, &e.Key).Slot == 0
 	}
 	return s.IsVerdictMap() || s.Interval
 }

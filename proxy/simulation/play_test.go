@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/kube-vmap/kube-vmap/nft/kernel"
 	"github.com/kube-vmap/kube-vmap/proxy"
 	"github.com/kube-vmap/kube-vmap/proxy/model"
+	"github.com/kube-vmap/kube-vmap/proxy/ruleset/rulesettest"
 	"github.com/kube-vmap/kube-vmap/proxy/source"
 )
 
@@ -131,7 +133,7 @@ func (p *player) check() []string {
 	lines := p.dataplane.violations
 	if len(lines) == 0 {
 		have := p.dataplane.memory.copy()
-		lines = compare(have, proxy.Render(p.config, p.world.whole()))
+		lines = rulesettest.Compare(have, proxy.Render(p.config, p.world.whole()))
 		if have != nil {
 			n := 0
 			for _, s := range sizes(have) {
@@ -253,4 +255,14 @@ func report(history []event, d *divergence) string {
 		fmt.Fprintf(&sb, "    %s\n", line)
 	}
 	return sb.String()
+}
+
+// sizes counts elements for the figures.
+func sizes(t *nft.Table) map[string]int {
+	n := map[string]int{}
+	for _, s := range t.Sets {
+		n[s.Name] += len(s.Elements)
+	}
+	maps.DeleteFunc(n, func(_ string, count int) bool { return count == 0 })
+	return n
 }
