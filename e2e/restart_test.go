@@ -39,9 +39,18 @@ func startTraffic(ctx context.Context, sources []prober, to []netip.AddrPort) *t
 	return t
 }
 
-// expectUnharmed ends the traffic and holds it to have gone on all the time.
+// expectUnharmed waits until all have succeeded once more, or failed, ends the
+// traffic and holds it to have gone on all the time.
 func (t *traffic) expectUnharmed() {
 	GinkgoHelper()
+	for _, flood := range t.floods {
+		before := flood.Report().Opened
+		Eventually(func() bool { report := flood.Report(); return report.Opened > before || report.Failed > 0 }).Should(BeTrue())
+	}
+	for _, hold := range t.holds {
+		before := hold.Report().Pings
+		Eventually(func() bool { report := hold.Report(); return report.Pings > before || report.Failed > 0 }).Should(BeTrue())
+	}
 	t.stop()
 	for _, flood := range t.floods {
 		report := flood.Wait()

@@ -83,7 +83,7 @@ func TestEvents(t *testing.T) {
 		"Service shop/odd Warning Quarantined: spec.externalIPs[0]: is no address",
 		"Service shop/young Warning FrontendConflict: 10.96.0.5:80/TCP belongs to the older Service shop/old",
 		"Service shop/old Warning SourceRangesOfOtherFamily: 2001:db8::1 is open to everyone",
-		"Node node-a Normal Started: kube-vmap serves 2 Services",
+		"Node node-a Normal Started: the nftables table inet kube-vmap is complete; Services: 2",
 	}
 	missing := func() string {
 		for _, w := range want {

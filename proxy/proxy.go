@@ -252,7 +252,7 @@ func (p *Proxy) completed(r *report) {
 	p.log.Info("table is complete", "table", p.config.Table, "services", len(p.cluster.services),
 		"elements", r.elements, "took", r.took.String())
 	p.record(p.nodeRef(), Normal, reasonStarted, fmt.Sprintf(
-		"kube-vmap serves %d Services by the nftables table inet %s", len(p.cluster.services), p.config.Table))
+		"the nftables table inet %s is complete; Services: %d", p.config.Table, len(p.cluster.services)))
 }
 
 // failed makes the next step read the table, and finds out whom the failure is

@@ -150,7 +150,7 @@ func (s *nodeStatus) judge() {
 		case !a.Ready:
 			problem("the agent has not completed the table yet: it waits for objects, or the kernel refuses them")
 		case !a.Synced:
-			problem("the table is not up to date: %d Services wait", a.Pending)
+			problem("the table is not up to date: %s to go", plural(a.Pending, "Service"))
 		}
 		if a.LastError != nil && a.LastError.Lasting {
 			problem("the last sync failed: %s", a.LastError.Message)
@@ -220,7 +220,7 @@ func (k *kernelStatus) rows() [][]string {
 // rows are the lines about the agent.
 func (a *agentStatus) rows(now time.Time) [][]string {
 	rows := [][]string{
-		{"objects", fmt.Sprintf("%d Services with %d endpoints", a.Services, a.Endpoints)},
+		{"objects", plural(a.Services, "Service") + " with " + plural(a.Endpoints, "endpoint")},
 		{"started", when(a.Started, now)},
 	}
 	if !a.Since.IsZero() {

@@ -69,7 +69,7 @@ func synced(s *proxy.Status) metav1.Condition {
 	case e != nil && e.Lasting:
 		return condition(v1alpha1.ConditionSynced, false, "SyncFailed", e.Message)
 	}
-	return condition(v1alpha1.ConditionSynced, false, "Pending", fmt.Sprintf("%d Services are not up to date", s.Pending))
+	return condition(v1alpha1.ConditionSynced, false, "Pending", fmt.Sprintf("Services that are not up to date: %d", s.Pending))
 }
 
 // accepted speaks of the object named default, or of the one that is refused.
