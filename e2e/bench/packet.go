@@ -14,20 +14,22 @@ import (
 // turn with the others, and with those on the other agent's node.
 type Packet struct {
 	Direct Way `json:"direct"` // to an endpoint
+	First  Way `json:"first"`  // the same from addresses that were not used before
 	VIP    Way `json:"vip"`    // to a Service of 100 endpoints
 	Sticky Way `json:"sticky"` // the same with session affinity, from clients that are bound
-	Fresh  Way `json:"fresh"`  // the same from clients that are not bound yet
+	Fresh  Way `json:"fresh"`  // the same from clients that are not bound yet: their first connection
 }
 
 // Way is one way to a backend.
 type Way struct {
 	Handshake Quantiles `json:"handshake"`
-	Rate      float64   `json:"rate"` // new connections per second, from 2 threads
+	Added     float64   `json:"added_ms"` // beside the direct way; the median of what each round's medians differ by
+	Rate      float64   `json:"rate"`     // new connections per second, from 2 threads
 	Failed    uint64    `json:"failed"`
 }
 
 const (
-	packetRounds = 100
+	packetRounds = 400
 	packetBurst  = 20 // connections of one way in a row
 	rateRounds   = 5
 	rateWindow   = 500 * time.Millisecond
@@ -38,9 +40,11 @@ type path struct {
 	kind  AgentKind
 	dst   netip.AddrPort
 	into  *Way
-	used  int  // addresses
-	fresh bool // each connection comes from an address that was not used before
+	plain *path // the direct way from the same addresses; nil if this is it
+	used  int   // addresses
+	fresh bool  // each connection comes from an address that was not used before
 	times []time.Duration
+	round []time.Duration // the median of each round
 	rates []float64
 }
 
@@ -51,11 +55,13 @@ func packets(ctx context.Context, w *World, agents []AgentKind, services *Servic
 	for _, k := range agents {
 		p := &Packet{}
 		result[k] = p
-		paths = append(paths,
-			&path{kind: k, dst: netip.AddrPortFrom(services.wide.backends[0], backendPort), into: &p.Direct},
-			&path{kind: k, dst: services.wide.vip, into: &p.VIP},
-			&path{kind: k, dst: services.sticky.vip, into: &p.Sticky},
-			&path{kind: k, dst: services.sticky.vip, into: &p.Fresh, fresh: true})
+		endpoint := netip.AddrPortFrom(services.wide.backends[0], backendPort)
+		direct := &path{kind: k, dst: endpoint, into: &p.Direct}
+		first := &path{kind: k, dst: endpoint, into: &p.First, fresh: true}
+		paths = append(paths, direct, first,
+			&path{kind: k, dst: services.wide.vip, into: &p.VIP, plain: direct},
+			&path{kind: k, dst: services.sticky.vip, into: &p.Sticky, plain: direct},
+			&path{kind: k, dst: services.sticky.vip, into: &p.Fresh, plain: first, fresh: true})
 	}
 	for round := range packetRounds + 1 {
 		slices.Reverse(paths) // what comes first or follows which other must not tell
@@ -74,7 +80,7 @@ func packets(ctx context.Context, w *World, agents []AgentKind, services *Servic
 		}
 	}
 	for _, p := range paths {
-		p.into.Handshake = quantilesOf(p.times)
+		p.into.Handshake, p.into.Added = quantilesOf(slices.Clone(p.times)), p.added()
 		if p.fresh {
 			continue
 		}
@@ -82,6 +88,18 @@ func packets(ctx context.Context, w *World, agents []AgentKind, services *Servic
 		p.into.Rate = p.rates[len(p.rates)/2]
 	}
 	return result, nil
+}
+
+// added is what the way takes more than the direct one.
+func (p *path) added() float64 {
+	if p.plain == nil {
+		return 0
+	}
+	differences := make([]time.Duration, len(p.round))
+	for i := range p.round {
+		differences[i] = p.round[i] - p.plain.round[i]
+	}
+	return quantilesOf(differences).P50
 }
 
 // source is the n-th client. Those of other ways than the fresh one are 120, which
@@ -101,6 +119,7 @@ func (p *path) source(n int) netip.Addr {
 // burst opens some connections, each from another address than the one before. The
 // first round warms up: it makes the bindings.
 func (p *path) burst(round int) error {
+	begin := len(p.times)
 	for i := range packetBurst {
 		a, err := connect(p.dst, p.source(round*packetBurst+i), 3*time.Second)
 		if err != nil {
@@ -111,9 +130,13 @@ func (p *path) burst(round int) error {
 			p.times = append(p.times, a.shaken.Sub(a.began))
 		}
 	}
-	if len(p.times) == 0 && round > 0 {
+	if round == 0 {
+		return nil
+	}
+	if len(p.times) == begin {
 		return fmt.Errorf("no connection to %s", p.dst)
 	}
+	p.round = append(p.round, median(p.times[begin:]))
 	return nil
 }
 

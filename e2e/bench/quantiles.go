@@ -26,4 +26,10 @@ func quantilesOf(samples []time.Duration) Quantiles {
 	return Quantiles{Samples: len(samples), P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: at(1)}
 }
 
+// median leaves the samples in their order.
+func median(samples []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(samples))
+	return sorted[len(sorted)/2]
+}
+
 func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
