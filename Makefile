@@ -25,7 +25,7 @@ setup: ## Install what tests and the demo need besides Go (Debian packages; need
 	@.ci/setup
 
 .PHONY: test
-test: setup lint quick behaviour chaos test-charts test-image e2e ## Everything that CI runs: linters, then all tests, the slow ones last (needs root)
+test: setup lint quick behaviour chaos test-charts test-image e2e ## Linters, then all tests, the slow ones last (needs root); CI also runs test-nft and test-kernels-short
 
 .PHONY: quick
 quick: setup build ## Unit tests and kernel tests in throw-away network namespaces (needs root)
