@@ -102,7 +102,7 @@ test-kernels: setup ## Boot stock Debian kernels in emulation and run the kernel
 	e2e/matrix/kernels.sh
 
 .PHONY: test-kernels-short
-test-kernels-short: setup ## The same in a third of the time: all tests on the oldest kernel, on the others those nearest to it
+test-kernels-short: setup ## The same in half of the time: all tests on the oldest kernel, on the others those nearest to it
 	e2e/matrix/kernels.sh bookworm
 	SUITES="agent nft/kernel conntrack hostaddrs ipvs chaos" e2e/matrix/kernels.sh bullseye-security trixie trixie-backports
 

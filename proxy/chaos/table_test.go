@@ -39,11 +39,11 @@ func wanted(c proxy.Config, dir string, hostAddrs []netip.Addr) (*nft.Table, err
 }
 
 // difference lists what the kernel's table must still get to equal the wanted one.
-// Who owns it is not compared.
+// One whose owner is gone is as good.
 func difference(have, want *nft.Table) []string {
 	w := *want
-	if have != nil {
-		w.Owned, w.Persist = have.Owned, have.Persist
+	if have != nil && have.Persist && !have.Owned {
+		w.Owned = false
 	}
 	return rulesettest.Compare(have, &w)
 }
@@ -54,6 +54,9 @@ func difference(have, want *nft.Table) []string {
 func hidden(have, want *nft.Table) string {
 	if have == nil {
 		return "there is no table"
+	}
+	if have.Dormant {
+		return "the table is dormant"
 	}
 	for _, set := range want.Sets {
 		like := have.Set(set.Name)

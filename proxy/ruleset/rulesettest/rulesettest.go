@@ -17,7 +17,7 @@ func Compare(have, want *nft.Table) []string {
 	if have == nil {
 		return []string{"- there is no table"}
 	}
-	if have.Name != want.Name || have.Owned != want.Owned || have.Persist != want.Persist {
+	if have.Name != want.Name || have.Owned != want.Owned || have.Persist != want.Persist || have.Dormant != want.Dormant {
 		return []string{"- the table has another name or other flags"}
 	}
 	lines := compareSets(have, want)

@@ -51,6 +51,8 @@ func TestCompare(t *testing.T) {
 		"a backend too few":             {func(t *nft.Table) { slots(t).Elements = slots(t).Elements[:2] }, "+ want backends4"},
 		"nothing in slot 0":             {func(t *nft.Table) { slots(t).Elements = slots(t).Elements[1:] }, "slot 0 is empty"},
 		"no verdict":                    {func(t *nft.Table) { t.Set("services4").Elements = nil }, "+ want services4"},
+		"dormant":                       {func(t *nft.Table) { t.Dormant = true }, "other flags"},
+		"an owner":                      {func(t *nft.Table) { t.Owned = true }, "other flags"},
 		"no chain":                      {func(t *nft.Table) { t.Chains = t.Chains[1:] }, "+ want chain"},
 		"another rule":                  {func(t *nft.Table) { t.Chains[0].Rules = t.Chains[0].Rules[1:] }, "+ want " + table(13).Chains[0].Name},
 	} {
