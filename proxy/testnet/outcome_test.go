@@ -52,6 +52,34 @@ func tryVerdicts(t *testing.T, from *Host, p Protocol, dst netip.Addr) {
 	}
 }
 
+// Raw sockets connected to one address hear each other's ICMP errors: each probe must
+// tell which is its own.
+func TestSCTPRefusalOfAnother(t *testing.T) {
+	lab := ForTest(t, TwoNodes())
+	if err := lab.Host("node-a").LoadNFT(verdicts); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lab.Host("a1").Serve(SCTP, 80); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		dst := at(t, lab.Host("a1"), f, 0).Addr()
+		var tasks sync.WaitGroup
+		for port, kind := range map[uint16]OutcomeKind{80: Answered, 1: Refused, 3: Unreachable} {
+			for range 8 {
+				tasks.Go(func() {
+					for range 20 {
+						if o := lab.Host("client").Probe(SCTP, netip.AddrPortFrom(dst, port)); o.Kind != kind {
+							t.Errorf("port %d over %s: %s; want %s", port, f, o, kind)
+						}
+					}
+				})
+			}
+		}
+		tasks.Wait()
+	}
+}
+
 // patience is long where an answer is due, and short where silence is.
 func patience(k OutcomeKind) time.Duration {
 	if k == Silent {

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // SCTP here is as much of RFC 9260 as it takes to open an association and drop
@@ -188,7 +190,7 @@ func (h *Host) probeSCTP(dst netip.AddrPort, opts ProbeOptions) (answer, error) 
 	if err := conn.SetDeadline(time.Now().Add(opts.Timeout)); err != nil {
 		return a, err
 	}
-	if err := send(conn, init.marshal()); err != nil {
+	if err := sendInit(conn, init); err != nil {
 		return a, err
 	}
 	ack, err := awaitInitAck(conn, init)
@@ -220,6 +222,12 @@ func awaitInitAck(conn *net.IPConn, init sctpPacket) (sctpPacket, error) {
 	buf := make([]byte, 2048)
 	for {
 		n, _, err := conn.ReadFromIP(buf) // Read would leave the IPv4 header in
+		if isErrno(err) {
+			if err := ownError(conn, init); err != nil {
+				return sctpPacket{}, err
+			}
+			continue
+		}
 		if err != nil {
 			return sctpPacket{}, err
 		}
@@ -234,4 +242,59 @@ func awaitInitAck(conn *net.IPConn, init sctpPacket) (sctpPacket, error) {
 			return sctpPacket{}, errSCTPAbort
 		}
 	}
+}
+
+// sendInit sends the INIT, in spite of errors that came for others' packets: each write
+// reports and clears one.
+func sendInit(conn *net.IPConn, init sctpPacket) (err error) {
+	for range 100 {
+		if err = send(conn, init.marshal()); !isErrno(err) {
+			break
+		}
+	}
+	return err
+}
+
+func isErrno(err error) bool {
+	var errno unix.Errno
+	return errors.As(err, &errno) && !errno.Timeout()
+}
+
+// ownError takes ICMP errors from the socket's queue until one is about this INIT: a
+// raw socket also hears those about others' packets to the same address. It is nil if
+// there is none.
+func ownError(conn *net.IPConn, init sctpPacket) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var own error
+	failed := raw.Control(func(fd uintptr) {
+		var packet, control [512]byte
+		for own == nil {
+			n, oobn, _, _, err := unix.Recvmsg(int(fd), packet[:], control[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+			if err != nil {
+				return // the queue is empty
+			}
+			if n >= 4 && binary.BigEndian.Uint16(packet[0:]) == init.SourcePort && binary.BigEndian.Uint16(packet[2:]) == init.DestPort {
+				own = icmpError(control[:oobn])
+			}
+		}
+	})
+	return errors.Join(failed, own)
+}
+
+// icmpError reads the error of a struct sock_extended_err, whose first field it is (ip(7),
+// IP_RECVERR).
+func icmpError(control []byte) error {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return fmt.Errorf("read the socket's error queue: %w", err)
+	}
+	for _, m := range messages {
+		if t := m.Header.Type; (t == unix.IP_RECVERR || t == unix.IPV6_RECVERR) && len(m.Data) >= 4 {
+			return unix.Errno(binary.NativeEndian.Uint32(m.Data))
+		}
+	}
+	return errors.New("read the socket's error queue: an entry without error")
 }
