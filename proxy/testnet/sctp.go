@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -207,7 +208,12 @@ func (h *Host) probeSCTP(dst netip.AddrPort, opts ProbeOptions) (answer, error) 
 
 // dialRaw opens a raw socket connected to an address: it hears ICMP errors.
 func (h *Host) dialRaw(dst, source netip.Addr) (*net.IPConn, error) {
-	d := net.Dialer{Control: hearAllErrors}
+	d := net.Dialer{Control: func(network, address string, c syscall.RawConn) error {
+		var err error
+		// It hears what comes for all others as well.
+		failed := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20) })
+		return errors.Join(failed, err, hearAllErrors(network, address, c))
+	}}
 	if source.IsValid() {
 		d.LocalAddr = &net.IPAddr{IP: source.AsSlice()}
 	}
