@@ -102,15 +102,15 @@ type Service struct {
 	InternalPolicy TrafficPolicy
 	ExternalPolicy TrafficPolicy
 
+	// HealthCheckNodePort answers load balancers; 0 is none.
+	HealthCheckNodePort uint16
+
 	// Affinity is how long a client keeps its backend after its last new
 	// connection (sessionAffinity: ClientIP); 0 is no affinity. 1 s to 24 h.
 	Affinity time.Duration
 
 	// SourceRanges are the clients that may use LoadBalancerIPs; empty is all.
 	SourceRanges []netip.Prefix
-
-	// HealthCheckNodePort answers load balancers; 0 is none.
-	HealthCheckNodePort uint16
 }
 
 // ServicePort is one port of a Service.

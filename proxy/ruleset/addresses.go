@@ -6,63 +6,98 @@ import (
 	"slices"
 
 	"github.com/kube-vmap/kube-vmap/nft"
+	"github.com/kube-vmap/kube-vmap/proxy/model"
 )
 
-// addressSet counts who wants an address, and knows which ones the kernel has.
+// addressSet knows which addresses each Service wants in a set, and which ones the
+// kernel has there.
 type addressSet struct {
-	refs    map[netip.Addr]int32
-	have    map[netip.Addr]struct{}
-	touched map[netip.Addr]struct{} // may differ between the two
+	wanted  map[model.ServiceName][]netip.Addr
+	known   map[netip.Addr]presence // those that are wanted or there
+	touched map[netip.Addr]struct{} // those where the two may differ
 }
 
-func newAddressSet(room int) addressSet {
+// presence is how many Services want an address, and whether the kernel has it.
+type presence struct {
+	services int32
+	there    bool
+}
+
+// newAddressSet makes room for that many Services with an address each.
+func newAddressSet(services int) addressSet {
 	return addressSet{
-		make(map[netip.Addr]int32, room), make(map[netip.Addr]struct{}, room), make(map[netip.Addr]struct{}, room),
+		make(map[model.ServiceName][]netip.Addr, services),
+		make(map[netip.Addr]presence, services), make(map[netip.Addr]struct{}, services),
 	}
 }
 
 // addressChange is what a plan does to a set of addresses. All lists are sorted.
 type addressChange struct{ add, del []netip.Addr }
 
-// change replaces one user's addresses.
-func (s *addressSet) change(before, now []netip.Addr) {
+// set says what a Service wants now.
+func (s *addressSet) set(name model.ServiceName, now []netip.Addr) {
+	before := s.wanted[name]
+	if len(now) == 0 {
+		delete(s.wanted, name)
+	} else {
+		s.wanted[name] = now
+	}
 	if slices.Equal(before, now) {
 		return
 	}
 	for _, a := range now {
-		s.refs[a]++
-		s.touched[a] = struct{}{}
+		s.use(a, 1)
 	}
 	for _, a := range before {
-		if s.refs[a]--; s.refs[a] == 0 {
-			delete(s.refs, a)
-		}
-		s.touched[a] = struct{}{}
+		s.use(a, -1)
 	}
+}
+
+func (s *addressSet) use(a netip.Addr, services int32) {
+	p := s.known[a]
+	p.services += services
+	s.note(a, p)
+	s.touched[a] = struct{}{}
+}
+
+// note keeps what is known of an address, as long as there is anything.
+func (s *addressSet) note(a netip.Addr, p presence) {
+	if p == (presence{}) {
+		delete(s.known, a)
+		return
+	}
+	s.known[a] = p
+}
+
+// setThere says whether the kernel has the address.
+func (s *addressSet) setThere(a netip.Addr, there bool) {
+	p := s.known[a]
+	p.there = there
+	s.note(a, p)
 }
 
 // forget says that the kernel has none.
 func (s *addressSet) forget() {
-	clear(s.have)
-	for a := range s.refs {
+	for a := range s.known {
+		s.setThere(a, false)
 		s.touched[a] = struct{}{}
 	}
 }
 
 // read says that the kernel has the address.
 func (s *addressSet) read(a netip.Addr) {
-	s.have[a] = struct{}{}
+	s.setThere(a, true)
 	s.touched[a] = struct{}{}
 }
 
 func (s *addressSet) diff() addressChange {
 	var c addressChange
 	for a := range s.touched {
-		_, have := s.have[a]
-		switch want := s.refs[a] > 0; {
-		case want && !have:
+		p := s.known[a]
+		switch want := p.services > 0; {
+		case want && !p.there:
 			c.add = append(c.add, a)
-		case !want && have:
+		case !want && p.there:
 			c.del = append(c.del, a)
 		}
 	}
@@ -80,20 +115,16 @@ func (s *addressSet) additions() addressChange {
 
 // union is what is wanted or there.
 func (s *addressSet) union() []netip.Addr {
-	all := maps.Clone(s.have)
-	for a := range s.refs {
-		all[a] = struct{}{}
-	}
-	return slices.SortedFunc(maps.Keys(all), netip.Addr.Compare)
+	return slices.SortedFunc(maps.Keys(s.known), netip.Addr.Compare)
 }
 
 func (s *addressSet) commit(c addressChange) {
 	for _, a := range c.add {
-		s.have[a] = struct{}{}
+		s.setThere(a, true)
 		delete(s.touched, a)
 	}
 	for _, a := range c.del {
-		delete(s.have, a)
+		s.setThere(a, false)
 		delete(s.touched, a)
 	}
 	if len(s.touched) == 0 {
@@ -103,7 +134,7 @@ func (s *addressSet) commit(c addressChange) {
 
 // sorted are the addresses that the kernel has.
 func (s *addressSet) sorted() []netip.Addr {
-	return slices.SortedFunc(maps.Keys(s.have), netip.Addr.Compare)
+	return slices.DeleteFunc(s.union(), func(a netip.Addr) bool { return !s.known[a].there })
 }
 
 // addressElements makes elements of the family's addresses.

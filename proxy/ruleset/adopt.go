@@ -97,8 +97,6 @@ func (t *Tracker) read(set string, e *nft.Element) bool {
 	return entry.read(f, k, strings.TrimSuffix(set, f.suffix), e)
 }
 
-func newEntry() *entry { return &entry{} }
-
 // same reports whether an element is exactly one that kube-vmap writes: whoever
 // else writes may leave bytes in the padding of a key, which then is another key.
 func same(e *nft.Element, ours nft.Element) bool { return e.Key == ours.Key && e.SameContent(&ours) }
@@ -119,7 +117,7 @@ func (e *entry) read(f *family, k model.FrontendKey, set string, el *nft.Element
 	case "backends":
 		return e.pool.readSlot(f, v, el)
 	case "local-backends":
-		return e.local.readSlot(f, v, el)
+		return e.own().local.readSlot(f, v, el)
 	case "allowed-sources":
 		return e.readSource(f, v, el)
 	}
@@ -133,7 +131,7 @@ func (e *entry) readPlain(f *family, set string, el *nft.Element) bool {
 		e.comment = el.Comment
 		return e.pool.readVerdict(f, false, el.Verdict)
 	case "local-services":
-		return el.Comment == e.comment && e.local.readVerdict(f, true, el.Verdict)
+		return el.Comment == e.comment && e.own().local.readVerdict(f, true, el.Verdict)
 	case "blocked":
 		return el.Comment == e.comment && e.readBlocked(el.Verdict)
 	case "learn":
@@ -196,8 +194,9 @@ func (e *entry) readSource(f *family, k nft.Value, el *nft.Element) bool {
 	if !ok || !same(el, sourceElement(k, p)) {
 		return false
 	}
-	at, _ := slices.BinarySearchFunc(e.sources, p, comparePrefixes)
-	e.sources = slices.Insert(e.sources, at, p)
+	x := e.own()
+	at, _ := slices.BinarySearchFunc(x.sources, p, comparePrefixes)
+	x.sources = slices.Insert(x.sources, at, p)
 	return true
 }
 

@@ -66,11 +66,9 @@ func (b Blocked) String() string { return [...]string{"", "reject", "drop"}[b] }
 // Desire computes what a Service wants: all its frontends, for all its
 // addresses, each with the backends that its policies and the topology select.
 func Desire(svc *model.Service, sliceList []*model.EndpointSlice, loc *Locality, opts *Options) Desired {
-	d := Desired{Service: svc}
-	for _, ip := range svc.ClusterIPs {
-		if opts.has(ip) {
-			d.ClusterIPs = append(d.ClusterIPs, ip)
-		}
+	d := Desired{Service: svc, ClusterIPs: svc.ClusterIPs}
+	if slices.ContainsFunc(svc.ClusterIPs, opts.lacks) {
+		d.ClusterIPs = slices.DeleteFunc(slices.Clone(svc.ClusterIPs), opts.lacks)
 	}
 	allowed, ignored := d.externalIPs(loc)
 	d.Ignored = ignored

@@ -12,19 +12,46 @@ import (
 )
 
 // entry is what the kernel holds for one frontend: the elements with its key, in
-// compact form. The zero entry is a frontend that is not there.
+// compact form. A new entry is a frontend that is not there.
 type entry struct {
 	comment string // of the verdict elements: the service port and, if it is external, the kind
 	pool    pool   // services, backends
-	local   pool   // local-services, local-backends
-	sources []netip.Prefix
-
-	lingering []model.Backend // of a UDP frontend: see FlowRule; not in the kernel
+	*extras
 
 	blocked  Blocked
 	firewall bool   // in firewalled
 	learn    uint32 // seconds; 0: no element in learn
 }
+
+// extras are what few frontends have: all others share noExtras, since there is an
+// entry for each frontend of the cluster.
+type extras struct {
+	local     pool            // local-services, local-backends
+	sources   []netip.Prefix  // allowed-sources
+	lingering []model.Backend // of a UDP frontend: see FlowRule; not in the kernel
+}
+
+var noExtras = &extras{} // nobody writes to it: see newEntry and own
+
+func newEntry() *entry { return &entry{extras: noExtras} }
+
+// own gives the entry extras that may be changed.
+func (e *entry) own() *extras {
+	if e.extras == noExtras {
+		e.extras = &extras{}
+	}
+	return e.extras
+}
+
+// setExtras takes them over, or shares those of all who have none.
+func (e *entry) setExtras(x extras) {
+	e.extras = noExtras
+	if !x.isZero() {
+		e.extras = &x
+	}
+}
+
+func (x *extras) isZero() bool { return x.local.isZero() && len(x.sources)+len(x.lingering) == 0 }
 
 // pool is a balancer with its slots. Class 0: there is no verdict element.
 type pool struct {
@@ -33,6 +60,8 @@ type pool struct {
 	route    route
 	slots    Slots
 }
+
+func (p *pool) isZero() bool { return p.class == 0 && len(p.slots) == 0 }
 
 // route is where an external frontend's connections go first.
 type route uint8
@@ -46,27 +75,25 @@ const (
 // String is what the names of the route's chains begin with.
 func (r route) String() string { return [...]string{"", "external-", "external-local-"}[r] }
 
-// wantEntry is a frontend as an entry, but for the slots, which depend on what
-// the kernel has. nil is an entry that is not there.
-func wantEntry(f *Frontend) entry {
-	if f == nil {
-		return entry{}
-	}
-	e := entry{
-		comment:  comment(f.Name, f.Kind),
-		pool:     pool{affinity: f.Affinity > 0},
-		blocked:  f.Blocked,
-		firewall: f.Sources != nil,
-		sources:  f.Sources,
-		learn:    uint32(f.Affinity.Seconds()),
-	}
-	if f.Kind.IsExternal() {
-		e.pool.route = viaCluster
-		if f.Policy == model.PolicyLocal {
-			e.pool.route = viaLocal
-			e.local.affinity = e.pool.affinity
+// wantEntry is a frontend as an entry, with the slots that were assigned to it. nil
+// is an entry that is not there.
+func wantEntry(f *Frontend, assigned, local *Assignment) *entry {
+	e := newEntry()
+	e.pool.class, e.pool.slots = assigned.Class, assigned.Slots
+	x := extras{local: pool{class: local.Class, slots: local.Slots}}
+	if f != nil {
+		e.comment = comment(f.Name, f.Kind)
+		e.pool.affinity = f.Affinity > 0
+		e.blocked, e.firewall, e.learn = f.Blocked, f.Sources != nil, uint32(f.Affinity.Seconds())
+		x.sources, x.lingering = f.Sources, lingering(f)
+		if f.Kind.IsExternal() {
+			e.pool.route = viaCluster
+			if f.Policy == model.PolicyLocal {
+				e.pool.route, x.local.affinity = viaLocal, e.pool.affinity
+			}
 		}
 	}
+	e.setExtras(x)
 	return e
 }
 
@@ -188,6 +215,5 @@ func (e *entry) elements(k model.FrontendKey, s *sets) {
 }
 
 func (e *entry) isZero() bool {
-	return e.pool.class == 0 && e.local.class == 0 && len(e.pool.slots)+len(e.local.slots) == 0 &&
-		e.blocked == Unblocked && e.learn == 0 && !e.firewall && len(e.sources) == 0
+	return e.pool.isZero() && e.local.isZero() && e.blocked == Unblocked && e.learn == 0 && !e.firewall && len(e.sources) == 0
 }

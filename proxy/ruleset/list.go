@@ -54,10 +54,7 @@ func (t *Tracker) Frontend(k model.FrontendKey) (FrontendStatus, bool) {
 }
 
 // HasClusterIP reports whether the kernel takes the address for a cluster IP.
-func (t *Tracker) HasClusterIP(a netip.Addr) bool {
-	_, has := t.clusterIPs.have[a]
-	return has
-}
+func (t *Tracker) HasClusterIP(a netip.Addr) bool { return t.clusterIPs.known[a].there }
 
 // Prefixes are the kernel's elements of a set of prefixes, such as service-cidrs4.
 func Prefixes(set *nft.Set) []netip.Prefix {

@@ -67,9 +67,9 @@ func (o *Options) families() []*family {
 	return fs
 }
 
-// has reports whether the host has the family of an address.
-func (o *Options) has(a netip.Addr) bool {
-	return a.IsValid() && (a.Is4() && o.IPv4 || !a.Is4() && o.IPv6)
+// lacks reports whether the host does not have the family of an address.
+func (o *Options) lacks(a netip.Addr) bool {
+	return !a.IsValid() || a.Is4() && !o.IPv4 || !a.Is4() && !o.IPv6
 }
 
 // Equal reports whether two options make the same table.

@@ -124,7 +124,7 @@ func (pl *planner) changes() []change {
 func (pl *planner) decide(k model.FrontendKey, f *Frontend) change {
 	c := change{key: k, have: pl.have.entries[k], frontend: f}
 	if c.have == nil {
-		c.have = &entry{}
+		c.have = newEntry()
 	}
 	var backends, local []model.Backend
 	if f != nil {
@@ -132,11 +132,7 @@ func (pl *planner) decide(k model.FrontendKey, f *Frontend) change {
 	}
 	c.pool = assign(&c.have.pool, backends, f != nil)
 	c.local = assign(&c.have.local, local, len(local) > 0)
-	w := wantEntry(f)
-	w.lingering = lingering(f)
-	w.pool.class, w.pool.slots = c.pool.Class, c.pool.Slots
-	w.local.class, w.local.slots = c.local.Class, c.local.Slots
-	c.want = &w
+	c.want = wantEntry(f, &c.pool, &c.local)
 	return c
 }
 

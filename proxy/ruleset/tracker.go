@@ -2,7 +2,6 @@ package ruleset
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -21,7 +20,6 @@ type Tracker struct {
 	claims *Claims
 
 	pending map[model.ServiceName]Desired // set and not yet committed
-	addrs   map[model.ServiceName]contribution
 	// touched frontends may differ between the two views.
 	touched    map[model.FrontendKey]struct{}
 	clusterIPs addressSet
@@ -46,16 +44,12 @@ type stray struct {
 	element nft.Element
 }
 
-// contribution is what a service adds to the sets of addresses.
-type contribution struct{ clusterIPs, hairpins []netip.Addr }
-
 // NewTracker begins with no services and no table.
 func NewTracker(opts Options) *Tracker {
 	return &Tracker{
 		opts:       opts,
 		claims:     NewClaims(),
 		pending:    map[model.ServiceName]Desired{},
-		addrs:      map[model.ServiceName]contribution{},
 		touched:    map[model.FrontendKey]struct{}{},
 		clusterIPs: newAddressSet(0),
 		hairpins:   newAddressSet(0),
@@ -92,7 +86,8 @@ func (t *Tracker) Set(name model.ServiceName, d Desired) (affected []model.Servi
 		t.touched[k] = struct{}{}
 	}
 	t.pending[name] = d
-	t.setAddrs(name, contribution{d.ClusterIPs, d.Hairpins})
+	t.clusterIPs.set(name, d.ClusterIPs)
+	t.hairpins.set(name, d.Hairpins)
 	return t.claims.Set(name, d.Service, keys)
 }
 
@@ -105,17 +100,6 @@ func (d *Desired) keys() []model.FrontendKey {
 		}
 	}
 	return keys
-}
-
-func (t *Tracker) setAddrs(name model.ServiceName, now contribution) {
-	before := t.addrs[name]
-	t.clusterIPs.change(before.clusterIPs, now.clusterIPs)
-	t.hairpins.change(before.hairpins, now.hairpins)
-	if len(now.clusterIPs)+len(now.hairpins) == 0 {
-		delete(t.addrs, name)
-		return
-	}
-	t.addrs[name] = now
 }
 
 // Forget drops what was set for a Service and not committed. What the kernel has
@@ -138,10 +122,9 @@ func (t *Tracker) OwnerOf(set *nft.Set, e *nft.Element) *model.Service {
 // grow are copied again and again.
 func (t *Tracker) Reserve(services int) {
 	c := t.claims
-	if len(t.addrs)+len(t.have.entries)+len(c.owners)+len(c.keys)+len(t.clusterIPs.refs)+len(t.clusterIPs.have) > 0 {
+	if len(t.have.entries)+len(c.owners)+len(c.keys)+len(t.clusterIPs.wanted)+len(t.clusterIPs.known) > 0 {
 		return
 	}
-	t.addrs = make(map[model.ServiceName]contribution, services)
 	t.have.entries = make(map[frontendKey]*entry, services)
 	t.clusterIPs = newAddressSet(services)
 	c.owners = make(map[model.FrontendKey]*model.Service, services)
