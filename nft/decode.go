@@ -219,7 +219,7 @@ func (d *decoder) cmp(data []byte) {
 	o := d.registers[offsetOf(attrUint32(data, unix.NFTA_CMP_SREG))]
 	value := attrValue(data, unix.NFTA_CMP_DATA)
 	operator := cmpOperators[attrUint32(data, unix.NFTA_CMP_OP)%uint32(len(cmpOperators))]
-	const stateNew, statusConfirmed, statusDNAT = 1 << 3, 1 << 3, 1 << 5
+	const stateNew, statusDNAT = 1 << 3, 1 << 5
 	switch {
 	case o.text == "meta nfproto" && len(value) == 1:
 		d.nfproto = nfproto(value[0]).String()
@@ -228,8 +228,6 @@ func (d *decoder) cmp(data []byte) {
 		d.print("%s %s%s", o.text, operator, Protocol(value[0]))
 	case o.text == "ct state" && o.bits && o.mask == stateNew:
 		d.print("ct state new")
-	case o.text == "ct status" && o.bits && o.mask == statusConfirmed:
-		d.print("ct status confirmed")
 	case o.text == "ct status" && o.bits && o.mask == statusDNAT:
 		d.print("ct status dnat")
 	case o.text == "fib saddr type" && len(value) == 4 && binary.NativeEndian.Uint32(value) == unix.RTN_LOCAL:

@@ -6,7 +6,6 @@ import "testing"
 func FuzzDecode(f *testing.F) {
 	for _, r := range []Rule{
 		NewRule(CtStateNew(), CtStatusDNAT(), JumpChain("a")),
-		NewRule(CtStatusConfirmed(), Verdict{Kind: Return}),
 		NewRule(Vmap("services4", IPDaddr, L4Proto, ThDport)),
 		NewRule(DNAT6("backends6", IP6Daddr, L4Proto, ThDport, NumgenRandom(8))),
 		NewRule(MatchL4Proto(TCP), Update("affinity4", []Field{IPSaddr, CtOriginalIPDaddr}, 3600e9, []Field{IPDaddr, ThDport})),

@@ -32,20 +32,6 @@ func (ctDNAT) compile(p *program) {
 	p.ctBit(expr.CtKeySTATUS, ipsDstNAT)
 }
 
-// ctConfirmed matches all packets of a connection but the first.
-type ctConfirmed struct{}
-
-// CtStatusConfirmed is the match `ct status confirmed`: conntrack has entered the
-// connection, which happens when its first packet leaves the last hook.
-func CtStatusConfirmed() Statement { return ctConfirmed{} }
-
-func (ctConfirmed) String() string { return "ct status confirmed" }
-
-func (ctConfirmed) compile(p *program) {
-	const ipsConfirmed = 1 << 3 // IPS_CONFIRMED, include/uapi/linux/netfilter/nf_conntrack_common.h
-	p.ctBit(expr.CtKeySTATUS, ipsConfirmed)
-}
-
 // ctBit matches if a bit of a conntrack field is set.
 func (p *program) ctBit(key expr.CtKey, bit uint32) {
 	p.add(&expr.Ct{Register: unix.NFT_REG_1, Key: key})

@@ -77,7 +77,6 @@ func addFilterRules(add func(...nft.Statement)) {
 	add(nft.Reject())
 	add(nft.CtStateNew())
 	add(nft.CtStatusDNAT())
-	add(nft.CtStatusConfirmed())
 	for _, p := range []nft.Protocol{nft.TCP, nft.UDP, nft.SCTP} {
 		add(nft.MatchL4Proto(p))
 	}

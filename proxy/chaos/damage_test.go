@@ -67,14 +67,14 @@ var damages = []damage{
 	}},
 	{"chain flushed", oneOf(
 		"flush chain inet kube-vmap services", "flush chain inet kube-vmap lb4-4", "flush chain inet kube-vmap nat-prerouting",
-		"flush chain inet kube-vmap masquerading", "flush chain inet kube-vmap mark-for-masquerade", "flush chain inet kube-vmap affinity6-4",
+		"flush chain inet kube-vmap nat-postrouting", "flush chain inet kube-vmap mark-for-masquerade", "flush chain inet kube-vmap affinity6-4",
 		"flush chain inet kube-vmap learn-affinity", "flush chain inet kube-vmap unserved")},
 	{"chain deleted", func(r *rand.Rand) string {
 		chain := []string{"nat-prerouting", "nat-output", "nat-postrouting", "filter-forward", "filter-output"}[r.IntN(5)]
 		return "flush chain inet kube-vmap " + chain + "\ndelete chain inet kube-vmap " + chain
 	}},
 	{"rule replaced", func(r *rand.Rand) string {
-		chain := []string{"services", "masquerading", "unserved", "firewall"}[r.IntN(4)]
+		chain := []string{"services", "nat-postrouting", "unserved", "firewall"}[r.IntN(4)]
 		verdict := []string{"drop", "accept", "counter"}[r.IntN(3)]
 		return "flush chain inet kube-vmap " + chain + "\nadd rule inet kube-vmap " + chain + " " + verdict
 	}},

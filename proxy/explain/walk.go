@@ -159,7 +159,7 @@ func (w *walk) balance(prefix string, class ruleset.Class, slots ruleset.Slots) 
 		w.step(plain, "%sbackends%s: dnat to %s", prefix, w.suffix, drawn(n))
 	}
 	if w.outcome.Masqueraded {
-		w.step("masquerading", "the source becomes an address of this node")
+		w.step("nat-postrouting", "the source becomes an address of this node")
 	}
 	w.outcome.Endpoints = n
 	w.outcome.Choice = w.choice(n)

@@ -14,8 +14,8 @@ import (
 const (
 	firewallPriority    = -110
 	dnatPriority        = -105
-	learnPriority       = -90
 	filterPriority      = 0
+	learnPriority       = 90
 	masqueradePriority  = 100
 	chainServices       = "services"
 	chainFirewall       = "firewall"
@@ -24,7 +24,6 @@ const (
 	chainRejectNew      = "reject-new"
 	chainMark           = "mark-for-masquerade"
 	chainExternalLocal  = "external-local"
-	chainMasquerading   = "masquerading"
 	chainNATPrerouting  = "nat-prerouting"
 	chainNATOutput      = "nat-output"
 	chainNATPostrouting = "nat-postrouting"
@@ -47,7 +46,6 @@ func skeleton(opts *Options, s *shape) (*nft.Table, map[*family]*sets) {
 		b.firewall()
 	}
 	b.unserved()
-	b.masquerading()
 	if len(s.learn) > 0 {
 		b.learnAffinity()
 	}
@@ -118,18 +116,19 @@ func (b *builder) baseChains(s *shape) {
 	}
 	b.base(chainNATPrerouting, nft.NATChain, nft.Prerouting, dnatPriority, nft.NewRule(nft.JumpChain(chainServices)))
 	b.base(chainNATOutput, nft.NATChain, nft.Output, dnatPriority, nft.NewRule(nft.JumpChain(chainServices)))
-	if len(s.learn) > 0 {
-		// A client repeats a first packet that nobody answers, and each repetition is
-		// of state new: it would be bound once more to a backend that has left.
-		first := nft.NewRule(nft.CtStatusConfirmed(), nft.Verdict{Kind: nft.Return})
-		learn := nft.NewRule(nft.CtStatusDNAT(), nft.JumpChain(chainLearn))
-		b.base("learn-prerouting", nft.FilterChain, nft.Prerouting, learnPriority, first, learn)
-		b.base("learn-output", nft.FilterChain, nft.Output, learnPriority, first, learn)
-	}
 	b.base("filter-input", nft.FilterChain, nft.Input, filterPriority, newConnection(chainUnserved))
 	b.base("filter-forward", nft.FilterChain, nft.Forward, filterPriority, newConnection(chainUnserved))
 	b.base("filter-output", nft.FilterChain, nft.Output, filterPriority, newConnection(chainUnserved))
-	b.base(chainNATPostrouting, nft.NATChain, nft.Postrouting, masqueradePriority, nft.NewRule(nft.JumpChain(chainMasquerading)))
+	if len(s.learn) > 0 {
+		// NAT chains, so that they meet first packets only: a client repeats one that
+		// nobody answers, and would be bound once more to a backend that has left. Before
+		// whoever translates the source, who ends the way through the NAT chains; packets to
+		// this node do not come by postrouting.
+		learn := nft.NewRule(nft.CtStatusDNAT(), nft.JumpChain(chainLearn))
+		b.base("learn-input", nft.NATChain, nft.Input, learnPriority, learn)
+		b.base("learn-postrouting", nft.NATChain, nft.Postrouting, learnPriority, learn)
+	}
+	b.base(chainNATPostrouting, nft.NATChain, nft.Postrouting, masqueradePriority, b.masquerading()...)
 }
 
 // services finds a packet's frontend. The lookup stands twice: while the kernel
@@ -235,8 +234,7 @@ func (b *builder) unserved() {
 // masquerading replaces the source of marked packets, and of endpoints on this
 // node that reach themselves through a frontend: their answer would not come by
 // here otherwise.
-func (b *builder) masquerading() {
-	var rules []nft.Rule
+func (b *builder) masquerading() (rules []nft.Rule) {
 	for _, mark := range []uint32{b.opts.MasqueradeMark, b.opts.FormerMark} {
 		if mark != 0 {
 			rules = append(rules, nft.NewRule(nft.MarkIsSet(mark), nft.FlipMark(mark), nft.Masquerade()))
@@ -246,7 +244,7 @@ func (b *builder) masquerading() {
 		rules = append(rules, nft.NewRule(
 			nft.CtStatusDNAT(), nft.In("hairpin"+f.suffix, f.saddr, f.daddr), nft.Masquerade()))
 	}
-	b.chain(chainMasquerading, rules...)
+	return rules
 }
 
 // learnAffinity finds the timeout of the frontend that a new connection came in
