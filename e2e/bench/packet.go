@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -63,8 +64,11 @@ func packets(ctx context.Context, w *World, agents []AgentKind, services *Servic
 			&path{kind: k, dst: services.sticky.vip, into: &p.Sticky, plain: direct},
 			&path{kind: k, dst: services.sticky.vip, into: &p.Fresh, plain: first, fresh: true})
 	}
+	order := rand.New(rand.NewPCG(1, 2))
 	for round := range packetRounds + 1 {
-		slices.Reverse(paths) // what comes first or follows which other must not tell
+		// What comes first or follows which other must not tell: a way after itself, say,
+		// finds the processor's caches warm.
+		order.Shuffle(len(paths), func(i, j int) { paths[i], paths[j] = paths[j], paths[i] })
 		for _, p := range paths {
 			err := w.pod(p.kind).Do(func() error { return p.burst(round) })
 			if err != nil {
