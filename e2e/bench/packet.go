@@ -14,7 +14,7 @@ import (
 // Packet is what the first packet of a connection costs. Each way is measured in
 // turn with the others, and with those on the other agent's node.
 type Packet struct {
-	Direct Way `json:"direct"` // to an endpoint
+	Direct Way `json:"direct"` // to the same endpoints, in turn
 	First  Way `json:"first"`  // the same from addresses that were not used before
 	VIP    Way `json:"vip"`    // to a Service of 100 endpoints
 	Sticky Way `json:"sticky"` // the same with session affinity, from clients that are bound
@@ -39,7 +39,7 @@ const (
 // path is a way from a node's pod, with its samples.
 type path struct {
 	kind  AgentKind
-	dst   netip.AddrPort
+	dsts  []netip.AddrPort // in turn
 	into  *Way
 	plain *path // the direct way from the same addresses; nil if this is it
 	used  int   // addresses
@@ -56,13 +56,17 @@ func packets(ctx context.Context, w *World, agents []AgentKind, services *Servic
 	for _, k := range agents {
 		p := &Packet{}
 		result[k] = p
-		endpoint := netip.AddrPortFrom(services.wide.backends[0], backendPort)
-		direct := &path{kind: k, dst: endpoint, into: &p.Direct}
-		first := &path{kind: k, dst: endpoint, into: &p.First, fresh: true}
+		endpoints := make([]netip.AddrPort, len(services.wide.backends))
+		for i, a := range services.wide.backends {
+			endpoints[i] = netip.AddrPortFrom(a, backendPort)
+		}
+		wide, sticky := []netip.AddrPort{services.wide.vip}, []netip.AddrPort{services.sticky.vip}
+		direct := &path{kind: k, dsts: endpoints, into: &p.Direct}
+		first := &path{kind: k, dsts: endpoints, into: &p.First, fresh: true}
 		paths = append(paths, direct, first,
-			&path{kind: k, dst: services.wide.vip, into: &p.VIP, plain: direct},
-			&path{kind: k, dst: services.sticky.vip, into: &p.Sticky, plain: direct},
-			&path{kind: k, dst: services.sticky.vip, into: &p.Fresh, plain: first, fresh: true})
+			&path{kind: k, dsts: wide, into: &p.VIP, plain: direct},
+			&path{kind: k, dsts: sticky, into: &p.Sticky, plain: direct},
+			&path{kind: k, dsts: sticky, into: &p.Fresh, plain: first, fresh: true})
 	}
 	order := rand.New(rand.NewPCG(1, 2))
 	for round := range packetRounds + 1 {
@@ -125,7 +129,8 @@ func (p *path) source(n int) netip.Addr {
 func (p *path) burst(round int) error {
 	begin := len(p.times)
 	for i := range packetBurst {
-		a, err := connect(p.dst, p.source(round*packetBurst+i), 3*time.Second)
+		n := round*packetBurst + i
+		a, err := connect(p.dsts[n%len(p.dsts)], p.source(n), 3*time.Second)
 		if err != nil {
 			p.into.Failed++
 			continue
@@ -138,7 +143,7 @@ func (p *path) burst(round int) error {
 		return nil
 	}
 	if len(p.times) == begin {
-		return fmt.Errorf("no connection to %s", p.dst)
+		return fmt.Errorf("no connection to %s", p.dsts)
 	}
 	p.round = append(p.round, median(p.times[begin:]))
 	return nil
@@ -148,7 +153,7 @@ func (p *path) burst(round int) error {
 func (p *path) flood(ctx context.Context, w *World) {
 	ctx, cancel := context.WithTimeout(ctx, rateWindow)
 	defer cancel()
-	report := w.pod(p.kind).Flood(ctx, testnet.FloodOptions{Dst: p.dst, Workers: 2}).Wait()
+	report := w.pod(p.kind).Flood(ctx, testnet.FloodOptions{Dst: p.dsts[0], Workers: 2}).Wait()
 	p.rates = append(p.rates, float64(report.Opened)/report.Elapsed.Seconds())
 	p.into.Failed += report.Failed
 }
