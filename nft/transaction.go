@@ -130,6 +130,9 @@ func (tx *Transaction) DeleteChain(c *Chain) { tx.deleteChains = append(tx.delet
 func (tx *Transaction) AddElements(s *Set, elements ...Element) {
 	if len(elements) > 0 {
 		ch := tx.change(s)
+		if cap(ch.adds)-len(ch.adds) < len(elements) { // append grows by a quarter: more copies
+			ch.adds = slices.Grow(ch.adds, max(len(elements), len(ch.adds)))
+		}
 		ch.adds = append(ch.adds, elements...)
 	}
 }

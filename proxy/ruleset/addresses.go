@@ -121,12 +121,14 @@ func (s *addressSet) union() []netip.Addr {
 func (s *addressSet) commit(c addressChange) {
 	for _, a := range c.add {
 		s.setThere(a, true)
-		delete(s.touched, a)
 	}
 	for _, a := range c.del {
 		s.setThere(a, false)
-		delete(s.touched, a)
 	}
+	maps.DeleteFunc(s.touched, func(a netip.Addr, _ struct{}) bool {
+		p := s.known[a]
+		return p.there == (p.services > 0)
+	})
 	if len(s.touched) == 0 {
 		s.touched = map[netip.Addr]struct{}{} // see Tracker.Commit
 	}
@@ -139,7 +141,10 @@ func (s *addressSet) sorted() []netip.Addr {
 
 // addressElements makes elements of the family's addresses.
 func addressElements(f *family, addrs []netip.Addr, element func(netip.Addr) nft.Element) []nft.Element {
-	var es []nft.Element
+	if len(addrs) == 0 {
+		return nil
+	}
+	es := make([]nft.Element, 0, len(addrs))
 	for _, a := range addrs {
 		if familyOf(a) == f {
 			es = append(es, element(a))

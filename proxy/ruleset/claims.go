@@ -63,9 +63,9 @@ func (c *Claims) Set(name model.ServiceName, svc *model.Service, keys []model.Fr
 	} else {
 		c.keys[name] = keys
 	}
-	for k, was := range before {
-		now := c.ownerName(k)
-		for _, other := range []model.ServiceName{was, now} {
+	for i, now := range c.ownersOf(old, keys) {
+		was := before[i]
+		for _, other := range [...]model.ServiceName{was, now} {
 			if was != now && other != name && other != (model.ServiceName{}) {
 				affected = append(affected, other)
 			}
@@ -83,11 +83,12 @@ func (c *Claims) ownerName(k model.FrontendKey) model.ServiceName {
 	return model.ServiceName{}
 }
 
-func (c *Claims) ownersOf(lists ...[]model.FrontendKey) map[model.FrontendKey]model.ServiceName {
-	owners := map[model.FrontendKey]model.ServiceName{}
-	for _, keys := range lists {
-		for _, k := range keys {
-			owners[k] = c.ownerName(k)
+// ownersOf are the owners of the frontends of both lists, one after the other.
+func (c *Claims) ownersOf(old, keys []model.FrontendKey) []model.ServiceName {
+	owners := make([]model.ServiceName, 0, len(old)+len(keys))
+	for _, list := range [...][]model.FrontendKey{old, keys} {
+		for _, k := range list {
+			owners = append(owners, c.ownerName(k))
 		}
 	}
 	return owners

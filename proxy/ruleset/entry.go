@@ -47,7 +47,7 @@ func (e *entry) own() *extras {
 func (e *entry) setExtras(x extras) {
 	e.extras = noExtras
 	if !x.isZero() {
-		e.extras = &x
+		*e.own() = x
 	}
 }
 

@@ -108,7 +108,7 @@ func (pl *planner) changes() []change {
 			}
 		}
 	}
-	var changes []change
+	changes := make([]change, 0, len(pl.touched))
 	for k := range pl.touched {
 		f := wanted[k]
 		if f == nil && (pl.claims.Owner(k) != nil || !pl.plan.last) {
@@ -162,9 +162,7 @@ func (pl *planner) update(changes []change) {
 			pl.first.DeleteElementsFirst(s, pl.have.strays[i].element)
 		}
 	}
-	if pl.plan.last {
-		pl.addresses()
-	}
+	pl.addresses()
 }
 
 // decided notes what the frontend is after the plan.
@@ -266,9 +264,15 @@ func (c *change) serves(b model.Backend) bool {
 	return found
 }
 
+// addresses brings the sets of addresses up to date. While more services are to be set,
+// what nobody wants stays.
 func (pl *planner) addresses() {
 	p := pl.plan
-	p.clusterIPs, p.hairpins = pl.clusterIPs.diff(), pl.hairpins.diff()
+	if p.last {
+		p.clusterIPs, p.hairpins = pl.clusterIPs.diff(), pl.hairpins.diff()
+	} else {
+		p.clusterIPs, p.hairpins = pl.clusterIPs.additions(), pl.hairpins.additions()
+	}
 	for _, f := range pl.opts.families() {
 		s := p.structure.sets[f]
 		pl.addressSet(f, s.clusterIPs, &p.clusterIPs, clusterIPElement)
