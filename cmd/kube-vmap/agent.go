@@ -76,8 +76,12 @@ func (a *agent) run(ctx context.Context) (err error) {
 	start.metrics = measured
 	a.config.For(config.Agent{Apply: start.apply, Tell: start.tell})
 	servers := a.instrument(p, measured, start)
-	p.WhenComplete(start.complete)     // sysctls exist once a table uses conntrack
-	p.WhenComplete(debug.FreeOSMemory) // the first load needs more than what follows
+	allowGarbage(garbageOfLoad)
+	p.WhenComplete(func() {
+		allowGarbage(garbage)
+		debug.FreeOSMemory() // the first load needs more than what follows
+	})
+	p.WhenComplete(start.complete) // sysctls exist once a table uses conntrack
 	return runAll(ctx, p.Run, servers.Run, a.reporter(p))
 }
 
