@@ -15,6 +15,7 @@ type addressSet struct {
 	wanted  map[model.ServiceName][]netip.Addr
 	known   map[netip.Addr]presence // those that are wanted or there
 	touched map[netip.Addr]struct{} // those where the two may differ
+	adopted bool                    // some were read: they are compared once, by the last plan
 }
 
 // presence is how many Services want an address, and whether the kernel has it.
@@ -26,8 +27,9 @@ type presence struct {
 // newAddressSet makes room for that many Services with an address each.
 func newAddressSet(services int) addressSet {
 	return addressSet{
-		make(map[model.ServiceName][]netip.Addr, services),
-		make(map[netip.Addr]presence, services), make(map[netip.Addr]struct{}, services),
+		wanted:  make(map[model.ServiceName][]netip.Addr, services),
+		known:   make(map[netip.Addr]presence, services),
+		touched: make(map[netip.Addr]struct{}, services),
 	}
 }
 
@@ -78,6 +80,7 @@ func (s *addressSet) setThere(a netip.Addr, there bool) {
 
 // forget says that the kernel has none.
 func (s *addressSet) forget() {
+	s.adopted = false
 	for a := range s.known {
 		s.setThere(a, false)
 		s.touched[a] = struct{}{}
@@ -88,6 +91,18 @@ func (s *addressSet) forget() {
 func (s *addressSet) read(a netip.Addr) {
 	s.setThere(a, true)
 	s.touched[a] = struct{}{}
+	s.adopted = true
+}
+
+// next is what a plan does. While more services are to be set, what nobody wants stays.
+func (s *addressSet) next(last bool) addressChange {
+	switch {
+	case last:
+		return s.diff()
+	case s.adopted: // to compare the whole cluster with each plan would take the square of it
+		return addressChange{}
+	}
+	return s.additions()
 }
 
 func (s *addressSet) diff() addressChange {
@@ -118,12 +133,16 @@ func (s *addressSet) union() []netip.Addr {
 	return slices.SortedFunc(maps.Keys(s.known), netip.Addr.Compare)
 }
 
-func (s *addressSet) commit(c addressChange) {
+// commit says that the kernel has taken a change, and whether it was the last plan's.
+func (s *addressSet) commit(c addressChange, last bool) {
 	for _, a := range c.add {
 		s.setThere(a, true)
 	}
 	for _, a := range c.del {
 		s.setThere(a, false)
+	}
+	if s.adopted = s.adopted && !last; s.adopted {
+		return
 	}
 	maps.DeleteFunc(s.touched, func(a netip.Addr, _ struct{}) bool {
 		p := s.known[a]

@@ -76,8 +76,8 @@ func (t *Tracker) Commit(p *Plan) {
 	if len(t.touched) == 0 {
 		t.touched = map[model.FrontendKey]struct{}{}
 	}
-	t.clusterIPs.commit(p.clusterIPs)
-	t.hairpins.commit(p.hairpins)
+	t.clusterIPs.commit(p.clusterIPs, p.last)
+	t.hairpins.commit(p.hairpins, p.last)
 	t.have.strays = nil
 	t.adopting = t.adopting && !p.last
 }
@@ -264,15 +264,10 @@ func (c *change) serves(b model.Backend) bool {
 	return found
 }
 
-// addresses brings the sets of addresses up to date. While more services are to be set,
-// what nobody wants stays.
+// addresses brings the sets of addresses up to date.
 func (pl *planner) addresses() {
 	p := pl.plan
-	if p.last {
-		p.clusterIPs, p.hairpins = pl.clusterIPs.diff(), pl.hairpins.diff()
-	} else {
-		p.clusterIPs, p.hairpins = pl.clusterIPs.additions(), pl.hairpins.additions()
-	}
+	p.clusterIPs, p.hairpins = pl.clusterIPs.next(p.last), pl.hairpins.next(p.last)
 	for _, f := range pl.opts.families() {
 		s := p.structure.sets[f]
 		pl.addressSet(f, s.clusterIPs, &p.clusterIPs, clusterIPElement)
