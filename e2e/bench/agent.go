@@ -52,6 +52,23 @@ func (k AgentKind) table() (family byte, name string) {
 	return unix.NFPROTO_IPV4, "kube-proxy"
 }
 
+// setDormant takes the agent's table out of the way of packets, or puts it back.
+// The agent has ended.
+func (t tables) setDormant(k AgentKind, dormant bool) error {
+	family, name := k.table()
+	flags := uint32(0)
+	if k == KubeVmap {
+		flags = tablePersistent // as its owner left it
+	}
+	if dormant {
+		flags |= tableDormant
+	}
+	if err := t.send(func(m *message) { m.table(family, name, flags) }); err != nil {
+		return fmt.Errorf("change the table of %s: %w", k, err)
+	}
+	return nil
+}
+
 // args are the arguments on a node.
 func (k AgentKind) args(kubeconfig string) []string {
 	if k == KubeVmap {

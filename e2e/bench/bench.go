@@ -19,14 +19,12 @@ type bench struct {
 	result *Result
 }
 
-// measure goes through the parts at one scale: first one agent, then the other, and
-// at last, with both tables in place and no agent running, packets through both in
-// turn. That is on nodes on which nothing happened but the start: after the changes,
-// the node that was measured first was 0.3 µs slower with the same agent on both.
+// measure goes through the parts at one scale: first one agent, then the other,
+// each on its node, and at last packets through the tables of both, on one node.
 func (b *bench) measure(ctx context.Context, scale Scale) error {
 	r := b.result.scale(scale)
 	changes := scale.Services >= smallest && (b.does("update") || b.does("churn") || b.does("restart"))
-	err := b.inWorld(ctx, scale, func(w *World, services *Services) error {
+	err := b.inWorld(ctx, scale, kinds, func(w *World, services *Services) error {
 		for _, kind := range b.agents {
 			figures, err := b.agent(ctx, w, kind, services, changes)
 			if err != nil {
@@ -34,28 +32,23 @@ func (b *bench) measure(ctx context.Context, scale Scale) error {
 			}
 			r.Agents[kind] = figures
 		}
-		if changes {
+		if !b.does("commit") {
 			return nil
 		}
-		return b.tables(ctx, w, services, r)
+		return b.commits(w, services, r)
 	})
-	if err != nil || !changes || !b.does("packet") && !b.does("commit") {
+	if err != nil || !b.does("packet") {
 		return err
 	}
-	return b.inWorld(ctx, scale, func(w *World, services *Services) error {
-		for _, kind := range b.agents {
-			if _, err := b.agent(ctx, w, kind, services, false); err != nil {
-				return err
-			}
-		}
-		return b.tables(ctx, w, services, r)
+	return b.inWorld(ctx, scale, []AgentKind{KubeVmap}, func(w *World, services *Services) error {
+		return b.packets(ctx, w, services, r)
 	})
 }
 
 // inWorld builds a world, loads it with the objects of the scale, and calls f.
-func (b *bench) inWorld(ctx context.Context, scale Scale, f func(*World, *Services) error) (err error) {
+func (b *bench) inWorld(ctx context.Context, scale Scale, nodes []AgentKind, f func(*World, *Services) error) (err error) {
 	say("%s: start the control plane", scale)
-	w, err := startWorld(ctx, b.logs)
+	w, err := startWorld(ctx, b.logs, nodes)
 	if err != nil {
 		return err
 	}
@@ -69,27 +62,29 @@ func (b *bench) inWorld(ctx context.Context, scale Scale, f func(*World, *Servic
 	return f(w, services)
 }
 
-// tables measures what the tables do with no agent running.
-func (b *bench) tables(ctx context.Context, w *World, services *Services, r *ScaleResult) error {
-	if b.does("packet") {
-		found, err := packets(ctx, w, b.agents, services)
+// packets measures the ways of packets through the tables of both agents, with no
+// agent running.
+func (b *bench) packets(ctx context.Context, w *World, services *Services, r *ScaleResult) error {
+	found, err := packets(ctx, w, b.agents, services)
+	if err != nil {
+		return err
+	}
+	for kind, p := range found {
+		r.Agents[kind].Packet = p
+		say("  %s: packets: direct %+v, VIP %+v, sticky %+v", kind, p.Direct, p.VIP, p.Sticky)
+	}
+	return nil
+}
+
+// commits measures commits on the node of each agent, with no agent running.
+func (b *bench) commits(w *World, services *Services, r *ScaleResult) error {
+	for _, kind := range b.agents {
+		c, err := commits(w, kind, services)
 		if err != nil {
 			return err
 		}
-		for kind, p := range found {
-			r.Agents[kind].Packet = p
-			say("  %s: packets: direct %+v, VIP %+v, sticky %+v", kind, p.Direct, p.VIP, p.Sticky)
-		}
-	}
-	if b.does("commit") {
-		for _, kind := range b.agents {
-			c, err := commits(w, kind, services)
-			if err != nil {
-				return err
-			}
-			r.Agents[kind].Commit = &c
-			say("  %s: commit: own %+v, other %+v", kind, c.Own, c.Other)
-		}
+		r.Agents[kind].Commit = &c
+		say("  %s: commit: own %+v, other %+v", kind, c.Own, c.Other)
 	}
 	return nil
 }

@@ -37,8 +37,10 @@ const (
 	attrVerdictCode  = 1 // NFTA_VERDICT_CODE
 	attrVerdictChain = 2 // NFTA_VERDICT_CHAIN
 
-	ownedAndPersistent = 2 | 4      // NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST
-	verdictGoto        = ^uint32(3) // NFT_GOTO, -4
+	tableDormant    = 1          // NFT_TABLE_F_DORMANT
+	tableOwned      = 2          // NFT_TABLE_F_OWNER
+	tablePersistent = 4          // NFT_TABLE_F_PERSIST
+	verdictGoto     = ^uint32(3) // NFT_GOTO, -4
 )
 
 // place is a set and an element for it.
@@ -61,7 +63,7 @@ func commits(w *World, kind AgentKind, services *Services) (c Commit, err error)
 	if kind == KubeVmap {
 		// The table belongs to whoever takes it after its owner's end.
 		family, name := kind.table()
-		err = socket.send(func(m *message) { m.table(family, name, ownedAndPersistent) })
+		err = socket.send(func(m *message) { m.table(family, name, tableOwned|tablePersistent) })
 	}
 	err = errors.Join(err, socket.send(func(m *message) {
 		m.table(unix.NFPROTO_INET, otherTable, 0)
@@ -198,9 +200,7 @@ func (t tables) answer() error {
 func (m *message) table(family byte, name string, flags uint32) {
 	at := m.begin(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE|unix.NLM_F_ACK, family)
 	m.text(1, name)
-	if flags != 0 {
-		m.number(2, flags)
-	}
+	m.number(2, flags)
 	m.end(at)
 }
 

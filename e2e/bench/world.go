@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,14 +24,15 @@ const podCIDRs = "10.244.0.0/16,fd00:10:244::/48"
 // serviceCIDR is where ClusterIPs are.
 var serviceCIDR = netip.MustParsePrefix("10.96.0.0/16")
 
-// World is a control plane, a node for each agent with a pod that asks, and a
-// host that answers for all endpoints:
+// World is a control plane, a node for each agent with a pod that asks, or one
+// node for both, and a host that answers for all endpoints:
 //
 //	kube-vmap   192.0.2.10   pod 10.244.0.11, more sources in 10.244.64.0/18
 //	kube-proxy  192.0.2.20   pod 10.244.1.11, more sources in 10.244.128.0/18
 //	farm        192.0.2.50   all of 10.128.0.0/9
 //	API server  192.0.2.5
 type World struct {
+	homes        []AgentKind // the nodes, by the agent that each is named after
 	lab          *testnet.Lab
 	controlPlane *controlplane.ControlPlane
 	client       kubernetes.Interface
@@ -61,9 +63,9 @@ func sourcePrefix(k AgentKind) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 244, 64 * (byte(k) + 1), 0}), 18)
 }
 
-// startWorld builds it. On an error nothing is left.
-func startWorld(ctx context.Context, logs string) (*World, error) {
-	w := &World{logs: logs}
+// startWorld builds it, with these nodes. On an error nothing is left.
+func startWorld(ctx context.Context, logs string, homes []AgentKind) (*World, error) {
+	w := &World{logs: logs, homes: homes}
 	if err := w.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start world: %w", err), w.Close())
 	}
@@ -77,7 +79,7 @@ func (w *World) start(ctx context.Context) (err error) {
 	if err := os.MkdirAll(w.logs, 0o755); err != nil {
 		return fmt.Errorf("make log directory: %w", err)
 	}
-	if w.lab, err = testnet.Build(topology()); err != nil {
+	if w.lab, err = testnet.Build(w.topology()); err != nil {
 		return err
 	}
 	if err := w.wire(); err != nil {
@@ -105,7 +107,7 @@ func (w *World) start(ctx context.Context) (err error) {
 	return w.addNodes(ctx)
 }
 
-func topology() testnet.Topology {
+func (w *World) topology() testnet.Topology {
 	t := testnet.Topology{
 		Gateways: testnet.Prefixes("192.0.2.1/24"),
 		Clients: []testnet.Client{
@@ -113,7 +115,7 @@ func topology() testnet.Topology {
 			{Name: "api", Addrs: []netip.Prefix{apiAddr}},
 		},
 	}
-	for _, k := range kinds {
+	for _, k := range w.homes {
 		t.Nodes = append(t.Nodes, testnet.Node{
 			Name: k.String(), Addrs: []netip.Prefix{nodeAddrs[k]}, PodCIDRs: []netip.Prefix{nodePodCIDR(k)},
 			Pods: []testnet.Pod{{Name: podName(k), Addrs: []netip.Addr{podAddr(k)}}},
@@ -130,14 +132,20 @@ func (w *World) wire() error {
 	if err := serveFarm(farm); err != nil {
 		return err
 	}
+	for _, k := range w.homes {
+		err := errors.Join(
+			w.node(k).Route(farmPrefix, farmAddr.Addr()),
+			farm.Route(nodePodCIDR(k), nodeAddrs[k].Addr()))
+		if err != nil {
+			return err
+		}
+	}
 	for _, k := range kinds {
-		sources := sourcePrefix(k)
+		sources, home := sourcePrefix(k), w.home(k)
 		_, err := w.pod(k).Run("ip", "route", "add", "local", sources.String(), "dev", "lo")
 		err = errors.Join(err,
-			w.node(k).Route(farmPrefix, farmAddr.Addr()),
-			w.node(k).Route(sources, podAddr(k)),
-			farm.Route(nodePodCIDR(k), nodeAddrs[k].Addr()),
-			farm.Route(sources, nodeAddrs[k].Addr()))
+			w.node(k).Route(sources, podAddr(home)),
+			farm.Route(sources, nodeAddrs[home].Addr()))
 		if err != nil {
 			return err
 		}
@@ -145,8 +153,16 @@ func (w *World) wire() error {
 	return nil
 }
 
-func (w *World) node(k AgentKind) *testnet.Host { return w.lab.Host(k.String()) }
-func (w *World) pod(k AgentKind) *testnet.Host  { return w.lab.Host(podName(k)) }
+// home is the node that an agent runs on: its own, or the only one.
+func (w *World) home(k AgentKind) AgentKind {
+	if slices.Contains(w.homes, k) {
+		return k
+	}
+	return w.homes[0]
+}
+
+func (w *World) node(k AgentKind) *testnet.Host { return w.lab.Host(w.home(k).String()) }
+func (w *World) pod(k AgentKind) *testnet.Host  { return w.lab.Host(podName(w.home(k))) }
 
 func (w *World) addNodes(ctx context.Context) error {
 	for _, k := range kinds {
