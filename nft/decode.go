@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -44,6 +45,7 @@ type operand struct {
 	mask uint32 // of a bitwise operation
 	xor  uint32
 	bits bool // it is masked
+	ones int  // of the mask of an address; 0: it is not masked
 }
 
 func (d *decoder) print(format string, args ...any) {
@@ -207,7 +209,11 @@ func (d *decoder) ct(data []byte) {
 func (d *decoder) bitwise(data []byte) {
 	o := d.registers[offsetOf(attrUint32(data, unix.NFTA_BITWISE_SREG))]
 	mask, xor := attrValue(data, unix.NFTA_BITWISE_MASK), attrValue(data, unix.NFTA_BITWISE_XOR)
-	if len(mask) == 4 && len(xor) == 4 {
+	ones, size := net.IPMask(mask).Size() // of a mask that is not ones and then zeroes: 0, 0
+	switch {
+	case strings.HasSuffix(o.text, "addr") && ones > 0 && ones < size && isZero(xor):
+		o.ones = ones
+	case len(mask) == 4 && len(xor) == 4:
 		o.bits, o.mask, o.xor = true, binary.NativeEndian.Uint32(mask), binary.NativeEndian.Uint32(xor)
 	}
 	d.registers[offsetOf(attrUint32(data, unix.NFTA_BITWISE_DREG))] = o
@@ -239,7 +245,11 @@ func (d *decoder) cmp(data []byte) {
 	case o.text == "iifname" || o.text == "oifname":
 		d.print("%s %s%q", o.text, operator, string(value)+"*")
 	default:
-		d.print("%s %s%s", o.text, operator, valueText(o.text, value))
+		prefix := ""
+		if o.ones > 0 {
+			prefix = fmt.Sprintf("/%d", o.ones)
+		}
+		d.print("%s %s%s%s", o.text, operator, valueText(o.text, value), prefix)
 	}
 }
 

@@ -3,6 +3,8 @@ package nft
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 
 	"github.com/google/nftables/expr"
@@ -53,6 +55,39 @@ func (p *program) bitwise(mask, xor uint32) {
 }
 
 func hostUint32(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
+
+// notInPrefix matches packets with an address outside of a prefix.
+type notInPrefix struct {
+	field  Field
+	prefix netip.Prefix
+}
+
+// NotInPrefix matches packets whose address in a field is not in a prefix, which has
+// the field's family and at least one bit. It costs a quarter of what a set of
+// prefixes does.
+func NotInPrefix(field Field, prefix netip.Prefix) Statement {
+	return notInPrefix{field, prefix.Masked()}
+}
+
+func (s notInPrefix) String() string {
+	if s.prefix.IsSingleIP() {
+		return fmt.Sprintf("%s != %s", s.field, s.prefix.Addr())
+	}
+	return fmt.Sprintf("%s != %s", s.field, s.prefix)
+}
+
+func (s notInPrefix) compile(p *program) {
+	p.load(0, []Field{s.field})
+	addr := s.prefix.Addr().AsSlice()
+	if !s.prefix.IsSingleIP() {
+		mask := net.CIDRMask(s.prefix.Bits(), s.prefix.Addr().BitLen())
+		p.add(&expr.Bitwise{
+			SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: uint32(len(addr)),
+			Mask: mask, Xor: make([]byte, len(addr)),
+		})
+	}
+	p.add(&expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: addr})
+}
 
 // l4proto matches one transport protocol.
 type l4proto Protocol

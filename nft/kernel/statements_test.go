@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -102,6 +103,12 @@ func addFilterRules(add func(...nft.Statement)) {
 		add(nft.In("addresses6", f))
 		add(nft.NotIn("addresses6", f))
 		add(nft.In("cidrs6", f))
+	}
+	for _, prefix := range []string{"10.244.0.0/16", "10.244.3.0/24", "10.240.0.0/13", "192.0.2.1/32", "128.0.0.0/1"} {
+		add(nft.NotInPrefix(nft.IPSaddr, netip.MustParsePrefix(prefix)))
+	}
+	for _, prefix := range []string{"fd00:10:244::/48", "fd00::/7", "2001:db8::1/128", "2001:db8:0:4::/62"} {
+		add(nft.NotInPrefix(nft.IP6Saddr, netip.MustParsePrefix(prefix)))
 	}
 	add(nft.In("ports", nft.L4Proto, nft.ThDport))
 	add(nft.In("hairpin4", nft.IPSaddr, nft.IPDaddr))

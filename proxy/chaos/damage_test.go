@@ -58,7 +58,7 @@ var damages = []damage{
 	{"map flushed", oneOf(
 		"flush map inet kube-vmap services4", "flush map inet kube-vmap services6", "flush map inet kube-vmap backends4",
 		"flush map inet kube-vmap backends6", "flush map inet kube-vmap blocked4", "flush set inet kube-vmap cluster-ips6",
-		"flush set inet kube-vmap hairpin4", "flush map inet kube-vmap learn4", "flush map inet kube-vmap affinity4")},
+		"flush set inet kube-vmap hairpin4", "flush set inet kube-vmap affinity-ips4", "flush map inet kube-vmap learn4", "flush map inet kube-vmap affinity4")},
 	{"verdict deleted", element("delete element inet kube-vmap services# { KEY }")},
 	{"slot 0 deleted", element("delete element inet kube-vmap backends# { KEY . 0x00000000 }")},
 	{"service blocked", element("add element inet kube-vmap firewalled# { KEY }")},

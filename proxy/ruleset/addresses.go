@@ -9,9 +9,40 @@ import (
 	"github.com/kube-vmap/kube-vmap/proxy/model"
 )
 
+// addresses are the sets whose elements are addresses that Services want there.
+type addresses struct {
+	clusterIPs, hairpins, affinity addressSet
+}
+
+// addressSets is how many those are.
+const addressSets = 3
+
+func newAddresses() addresses {
+	set := func(name string, in func(*sets) *nft.Set, element func(netip.Addr) nft.Element) addressSet {
+		return newAddressSet(addressKind{name, in, element}, 0)
+	}
+	return addresses{
+		clusterIPs: set("cluster-ips", func(s *sets) *nft.Set { return s.clusterIPs }, addressElement),
+		hairpins:   set("hairpin", func(s *sets) *nft.Set { return s.hairpin }, hairpinElement),
+		affinity:   set("affinity-ips", func(s *sets) *nft.Set { return s.affinityIPs }, addressElement),
+	}
+}
+
+func (a *addresses) all() [addressSets]*addressSet {
+	return [...]*addressSet{&a.clusterIPs, &a.hairpins, &a.affinity}
+}
+
+// addressKind is which set it is, and what an address is there.
+type addressKind struct {
+	name    string // without the family
+	in      func(*sets) *nft.Set
+	element func(netip.Addr) nft.Element
+}
+
 // addressSet knows which addresses each Service wants in a set, and which ones the
 // kernel has there.
 type addressSet struct {
+	addressKind
 	wanted  map[model.ServiceName][]netip.Addr
 	known   map[netip.Addr]presence // those that are wanted or there
 	touched map[netip.Addr]struct{} // those where the two may differ
@@ -25,11 +56,12 @@ type presence struct {
 }
 
 // newAddressSet makes room for that many Services with an address each.
-func newAddressSet(services int) addressSet {
+func newAddressSet(kind addressKind, services int) addressSet {
 	return addressSet{
-		wanted:  make(map[model.ServiceName][]netip.Addr, services),
-		known:   make(map[netip.Addr]presence, services),
-		touched: make(map[netip.Addr]struct{}, services),
+		addressKind: kind,
+		wanted:      make(map[model.ServiceName][]netip.Addr, services),
+		known:       make(map[netip.Addr]presence, services),
+		touched:     make(map[netip.Addr]struct{}, services),
 	}
 }
 
@@ -85,6 +117,17 @@ func (s *addressSet) forget() {
 		s.setThere(a, false)
 		s.touched[a] = struct{}{}
 	}
+}
+
+// readElement takes an element that the kernel has; false if kube-vmap would not
+// have written it.
+func (s *addressSet) readElement(f *family, e *nft.Element) bool {
+	a := e.Key.AddrAt(0, f == ipv4)
+	if !a.IsValid() || !same(e, s.element(a)) {
+		return false
+	}
+	s.read(a)
+	return true
 }
 
 // read says that the kernel has the address.
@@ -172,6 +215,6 @@ func addressElements(f *family, addrs []netip.Addr, element func(netip.Addr) nft
 	return es
 }
 
-func clusterIPElement(a netip.Addr) nft.Element { return nft.Element{Key: nft.Value{}.Addr(a)} }
+func addressElement(a netip.Addr) nft.Element { return nft.Element{Key: nft.Value{}.Addr(a)} }
 
 func hairpinElement(a netip.Addr) nft.Element { return nft.Element{Key: nft.Value{}.Addr(a).Addr(a)} }

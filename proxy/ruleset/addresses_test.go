@@ -11,7 +11,7 @@ import (
 // What was read and is wanted must not be looked at again: after a restart that would be
 // the whole cluster at each change.
 func TestAddressesThatAgreeAreLeftAlone(t *testing.T) {
-	s := newAddressSet(0)
+	s := newAddressSet(addressKind{}, 0)
 	wanted, unwanted, missing := netip.MustParseAddr("10.96.0.1"), netip.MustParseAddr("10.96.0.2"), netip.MustParseAddr("10.96.0.3")
 	s.read(wanted)
 	s.read(unwanted)
@@ -33,7 +33,7 @@ func TestAddressesThatAgreeAreLeftAlone(t *testing.T) {
 // While a table is loaded in steps, each writes its own addresses: all at once would be
 // the most memory that the load takes.
 func TestAddressesAreLoadedInSteps(t *testing.T) {
-	s := newAddressSet(0)
+	s := newAddressSet(addressKind{}, 0)
 	one, two := netip.MustParseAddr("10.96.0.1"), netip.MustParseAddr("10.96.0.2")
 	for i, step := range []struct {
 		add  netip.Addr

@@ -16,8 +16,9 @@ import (
 func (t *Tracker) Adopt(table *nft.Table) {
 	t.have, t.adopting = newDataplane(), true
 	t.pending = map[model.ServiceName]Desired{}
-	t.clusterIPs.forget()
-	t.hairpins.forget()
+	for _, a := range t.addresses.all() {
+		a.forget()
+	}
 	if table == nil {
 		return
 	}
@@ -78,11 +79,11 @@ func (t *Tracker) read(set string, e *nft.Element) bool {
 	if strings.HasSuffix(set, "6") {
 		f = ipv6
 	}
-	switch strings.TrimSuffix(set, f.suffix) {
-	case "cluster-ips":
-		return readAddress(&t.clusterIPs, f, e, clusterIPElement)
-	case "hairpin":
-		return readAddress(&t.hairpins, f, e, hairpinElement)
+	name := strings.TrimSuffix(set, f.suffix)
+	for _, a := range t.addresses.all() {
+		if a.name == name {
+			return a.readElement(f, e)
+		}
 	}
 	k := f.keyOf(&e.Key, 0)
 	if !k.Addr.IsValid() {
@@ -94,21 +95,12 @@ func (t *Tracker) read(set string, e *nft.Element) bool {
 		entry = newEntry()
 		t.have.entries[k] = entry
 	}
-	return entry.read(f, k, strings.TrimSuffix(set, f.suffix), e)
+	return entry.read(f, k, name, e)
 }
 
 // same reports whether an element is exactly one that kube-vmap writes: whoever
 // else writes may leave bytes in the padding of a key, which then is another key.
 func same(e *nft.Element, ours nft.Element) bool { return e.Key == ours.Key && e.SameContent(&ours) }
-
-func readAddress(s *addressSet, f *family, e *nft.Element, element func(netip.Addr) nft.Element) bool {
-	a := e.Key.AddrAt(0, f == ipv4)
-	if !a.IsValid() || !same(e, element(a)) {
-		return false
-	}
-	s.read(a)
-	return true
-}
 
 // read takes one element of the frontend.
 func (e *entry) read(f *family, k model.FrontendKey, set string, el *nft.Element) bool {

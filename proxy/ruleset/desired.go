@@ -24,6 +24,7 @@ type Desired struct {
 	Frontends  []Frontend
 	ClusterIPs []netip.Addr
 	Hairpins   []netip.Addr // endpoints on this node, which may reach themselves through a frontend
+	Affinity   []netip.Addr // of the frontends with session affinity
 	Ignored    []netip.Addr // external IPs that the node's policy does not allow
 }
 
@@ -83,6 +84,11 @@ func Desire(svc *model.Service, sliceList []*model.EndpointSlice, loc *Locality,
 			b.selected = choose(endpoints, f, loc)
 			d.Frontends = append(d.Frontends, b.frontends()...)
 			d.Hairpins = appendAddrs(d.Hairpins, b.selected.onNode)
+		}
+	}
+	if svc.Affinity > 0 {
+		for i := range d.Frontends {
+			d.Affinity = append(d.Affinity, d.Frontends[i].Key.Addr)
 		}
 	}
 	return d

@@ -15,7 +15,7 @@
 //	learn4           frontend         : goto learn-T
 //	affinity4        client . frontend: backend            (learned by the kernel)
 //	firewalled4, allowed-sources4     frontends with source ranges, and the ranges
-//	cluster-ips4, hairpin4, service-cidrs4, pod-cidrs4     addresses
+//	cluster-ips4, affinity-ips4, hairpin4, service-cidrs4, pod-cidrs4     addresses
 //
 // A frontend is (address, protocol, port). Its backends sit in numbered slots,
 // its class M is the power of two that holds them, and its verdict leads to the
@@ -28,5 +28,7 @@
 // of as few packets as possible: that a frontend is external stands in its verdict
 // (external-lb4-M marks for masquerade and goes on to lb4-M; external-local-lb4-M
 // applies policy Local first), the hooks of source ranges and of session affinity are
-// made once some Service needs them, and what was translated is not asked again.
+// made once some Service needs them, connections to addresses without affinity are not
+// looked for among its frontends (affinity-ips4), and what was translated is not asked
+// again.
 package ruleset

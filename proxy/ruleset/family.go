@@ -77,6 +77,7 @@ type sets struct {
 	firewalled, allowedSources   *nft.Set
 	affinity, learn              *nft.Set
 	clusterIPs, hairpin          *nft.Set
+	affinityIPs                  *nft.Set
 	serviceCIDRs, podCIDRs       *nft.Set
 }
 
@@ -114,6 +115,7 @@ func newSets(f *family, opts *Options) *sets {
 		learn:          verdicts("learn"),
 		clusterIPs:     &nft.Set{Name: "cluster-ips" + f.suffix, Key: nft.Types{a}},
 		hairpin:        &nft.Set{Name: "hairpin" + f.suffix, Key: nft.Types{a, a}},
+		affinityIPs:    &nft.Set{Name: "affinity-ips" + f.suffix, Key: nft.Types{a}},
 		serviceCIDRs:   prefixes("service-cidrs"),
 		podCIDRs:       prefixes("pod-cidrs"),
 	}
@@ -124,7 +126,7 @@ func newSets(f *family, opts *Options) *sets {
 func (s *sets) all() []*nft.Set {
 	return []*nft.Set{
 		s.services, s.backends, s.localServices, s.localBackends, s.blocked,
-		s.firewalled, s.allowedSources, s.affinity, s.learn, s.clusterIPs, s.hairpin,
+		s.firewalled, s.allowedSources, s.affinity, s.affinityIPs, s.learn, s.clusterIPs, s.hairpin,
 		s.serviceCIDRs, s.podCIDRs,
 	}
 }

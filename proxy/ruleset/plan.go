@@ -20,12 +20,11 @@ type Plan struct {
 	Bindings []BindingRule
 	Flows    []FlowRule
 
-	structure  structure
-	entries    map[model.FrontendKey]*entry // as they are then; nil: gone
-	services   []model.ServiceName
-	last       bool
-	clusterIPs addressChange
-	hairpins   addressChange
+	structure structure
+	entries   map[model.FrontendKey]*entry // as they are then; nil: gone
+	services  []model.ServiceName
+	last      bool
+	addresses [addressSets]addressChange
 }
 
 // IsEmpty reports whether nothing has to be written.
@@ -76,8 +75,9 @@ func (t *Tracker) Commit(p *Plan) {
 	if len(t.touched) == 0 {
 		t.touched = map[model.FrontendKey]struct{}{}
 	}
-	t.clusterIPs.commit(p.clusterIPs, p.last)
-	t.hairpins.commit(p.hairpins, p.last)
+	for i, a := range t.addresses.all() {
+		a.commit(p.addresses[i], p.last)
+	}
 	t.have.strays = nil
 	t.adopting = t.adopting && !p.last
 }
@@ -162,7 +162,7 @@ func (pl *planner) update(changes []change) {
 			pl.first.DeleteElementsFirst(s, pl.have.strays[i].element)
 		}
 	}
-	pl.addresses()
+	pl.updateAddresses()
 }
 
 // decided notes what the frontend is after the plan.
@@ -264,18 +264,16 @@ func (c *change) serves(b model.Backend) bool {
 	return found
 }
 
-// addresses brings the sets of addresses up to date.
-func (pl *planner) addresses() {
+// updateAddresses brings the sets of addresses up to date.
+func (pl *planner) updateAddresses() {
 	p := pl.plan
-	p.clusterIPs, p.hairpins = pl.clusterIPs.next(p.last), pl.hairpins.next(p.last)
-	for _, f := range pl.opts.families() {
-		s := p.structure.sets[f]
-		pl.addressSet(f, s.clusterIPs, &p.clusterIPs, clusterIPElement)
-		pl.addressSet(f, s.hairpin, &p.hairpins, hairpinElement)
+	for i, a := range pl.addresses.all() {
+		c := a.next(p.last)
+		p.addresses[i] = c
+		for _, f := range pl.opts.families() {
+			set := a.in(p.structure.sets[f])
+			pl.first.AddElements(set, addressElements(f, c.add, a.element)...)
+			pl.first.DeleteElements(set, addressElements(f, c.del, a.element)...)
+		}
 	}
-}
-
-func (pl *planner) addressSet(f *family, set *nft.Set, c *addressChange, element func(netip.Addr) nft.Element) {
-	pl.first.AddElements(set, addressElements(f, c.add, element)...)
-	pl.first.DeleteElements(set, addressElements(f, c.del, element)...)
 }

@@ -79,11 +79,14 @@ func (pl *planner) reload(changes []change) {
 	}
 	load(pl.have.entries, p.entries)
 	load(p.entries, nil)
-	p.clusterIPs, p.hairpins = pl.clusterIPs.additions(), pl.hairpins.additions()
+	for i, a := range pl.addresses.all() {
+		p.addresses[i] = a.additions()
+	}
 	for _, f := range pl.opts.families() {
 		s := p.structure.sets[f]
-		s.clusterIPs.Elements = addressElements(f, pl.clusterIPs.union(), clusterIPElement)
-		s.hairpin.Elements = addressElements(f, pl.hairpins.union(), hairpinElement)
+		for _, a := range pl.addresses.all() {
+			a.in(s).Elements = addressElements(f, a.union(), a.element)
+		}
 		for _, set := range s.ofServices() {
 			pl.first.AddElements(set, set.Elements...)
 			set.Elements = nil

@@ -21,9 +21,8 @@ type Tracker struct {
 
 	pending map[model.ServiceName]Desired // set and not yet committed
 	// touched frontends may differ between the two views.
-	touched    map[model.FrontendKey]struct{}
-	clusterIPs addressSet
-	hairpins   addressSet
+	touched map[model.FrontendKey]struct{}
+	addresses
 
 	have     dataplane
 	adopting bool // the first plan since Adopt is not committed whole
@@ -47,13 +46,12 @@ type stray struct {
 // NewTracker begins with no services and no table.
 func NewTracker(opts Options) *Tracker {
 	return &Tracker{
-		opts:       opts,
-		claims:     NewClaims(),
-		pending:    map[model.ServiceName]Desired{},
-		touched:    map[model.FrontendKey]struct{}{},
-		clusterIPs: newAddressSet(0),
-		hairpins:   newAddressSet(0),
-		have:       newDataplane(),
+		opts:      opts,
+		claims:    NewClaims(),
+		pending:   map[model.ServiceName]Desired{},
+		touched:   map[model.FrontendKey]struct{}{},
+		addresses: newAddresses(),
+		have:      newDataplane(),
 	}
 }
 
@@ -88,6 +86,7 @@ func (t *Tracker) Set(name model.ServiceName, d Desired) (affected []model.Servi
 	t.pending[name] = d
 	t.clusterIPs.set(name, d.ClusterIPs)
 	t.hairpins.set(name, d.Hairpins)
+	t.affinity.set(name, d.Affinity)
 	return t.claims.Set(name, d.Service, keys)
 }
 
@@ -126,7 +125,7 @@ func (t *Tracker) Reserve(services int) {
 		return
 	}
 	t.have.entries = make(map[frontendKey]*entry, services)
-	t.clusterIPs = newAddressSet(services)
+	t.clusterIPs = newAddressSet(t.clusterIPs.addressKind, services)
 	c.owners = make(map[model.FrontendKey]*model.Service, services)
 	c.keys = make(map[model.ServiceName][]model.FrontendKey, services)
 }
@@ -149,8 +148,10 @@ func (t *Tracker) Table() *nft.Table {
 		}
 	}
 	for f, s := range fs {
-		s.clusterIPs.Elements = addressElements(f, t.clusterIPs.sorted(), clusterIPElement)
-		s.hairpin.Elements = addressElements(f, t.hairpins.sorted(), hairpinElement)
+		for _, a := range t.addresses.all() {
+			set := a.in(s)
+			set.Elements = addressElements(f, a.sorted(), a.element)
+		}
 	}
 	return table
 }

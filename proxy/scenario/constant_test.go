@@ -24,6 +24,7 @@ type variant struct {
 
 var variants = []variant{
 	{name: "default"},
+	{name: "several-cluster-cidrs", config: "clusterCIDR: [10.244.0.0/16, 10.200.0.0/16, 'fd00:10:244::/48', 'fd00:10:200::/48']"},
 	{name: "node-cidr", config: "detectLocalMode: NodeCIDR"},
 	{name: "bridge-interface", config: "{detectLocalMode: BridgeInterface, podBridgeInterface: cni0}"},
 	{name: "interface-name-prefix", config: "{detectLocalMode: InterfaceNamePrefix, podInterfaceNamePrefix: veth}"},
