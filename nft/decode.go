@@ -235,7 +235,7 @@ func (d *decoder) cmp(data []byte) {
 	case o.text == "ct state" && o.bits && o.mask == stateNew:
 		d.print("ct state new")
 	case o.text == "ct status" && o.bits && o.mask == statusDNAT:
-		d.print("ct status dnat")
+		d.print("%s", ctDNAT{not: operator == ""})
 	case o.text == "fib saddr type" && len(value) == 4 && binary.NativeEndian.Uint32(value) == unix.RTN_LOCAL:
 		d.print("%s %slocal", o.text, operator)
 	case o.bits && len(value) == 4:

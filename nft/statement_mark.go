@@ -17,7 +17,7 @@ func (s markIsSet) String() string { return fmt.Sprintf("meta mark & 0x%08x != 0
 
 func (s markIsSet) compile(p *program) {
 	p.add(&expr.Meta{Key: expr.MetaKeyMARK, Register: unix.NFT_REG_1})
-	p.anyBit(uint32(s))
+	p.bit(uint32(s), expr.CmpOpNeq)
 }
 
 // setMark sets a bit of the packet mark.

@@ -19,31 +19,43 @@ func CtStateNew() Statement { return ctNew{} }
 
 func (ctNew) String() string { return "ct state new" }
 
-func (ctNew) compile(p *program) { p.ctBit(expr.CtKeySTATE, expr.CtStateBitNEW) }
+func (ctNew) compile(p *program) { p.ctBit(expr.CtKeySTATE, expr.CtStateBitNEW, expr.CmpOpNeq) }
 
-// ctDNAT matches connections whose destination was translated.
-type ctDNAT struct{}
+// ctDNAT matches connections whose destination was translated, or was not.
+type ctDNAT struct{ not bool }
 
 // CtStatusDNAT is the match `ct status dnat`.
 func CtStatusDNAT() Statement { return ctDNAT{} }
 
-func (ctDNAT) String() string { return "ct status dnat" }
+// CtStatusNotDNAT is the match `ct status ! dnat`.
+func CtStatusNotDNAT() Statement { return ctDNAT{not: true} }
 
-func (ctDNAT) compile(p *program) {
+func (s ctDNAT) String() string {
+	if s.not {
+		return "ct status ! dnat"
+	}
+	return "ct status dnat"
+}
+
+func (s ctDNAT) compile(p *program) {
 	const ipsDstNAT = 1 << 5 // IPS_DST_NAT, include/uapi/linux/netfilter/nf_conntrack_common.h
-	p.ctBit(expr.CtKeySTATUS, ipsDstNAT)
+	op := expr.CmpOpNeq
+	if s.not {
+		op = expr.CmpOpEq
+	}
+	p.ctBit(expr.CtKeySTATUS, ipsDstNAT, op)
 }
 
-// ctBit matches if a bit of a conntrack field is set.
-func (p *program) ctBit(key expr.CtKey, bit uint32) {
+// ctBit matches if a bit of a conntrack field is set (CmpOpNeq), or is not (CmpOpEq).
+func (p *program) ctBit(key expr.CtKey, bit uint32, op expr.CmpOp) {
 	p.add(&expr.Ct{Register: unix.NFT_REG_1, Key: key})
-	p.anyBit(bit)
+	p.bit(bit, op)
 }
 
-// anyBit matches if a bit of register 1 is set.
-func (p *program) anyBit(bit uint32) {
+// bit matches if a bit of register 1 is set (CmpOpNeq), or is not (CmpOpEq).
+func (p *program) bit(bit uint32, op expr.CmpOp) {
 	p.bitwise(bit, 0)
-	p.add(&expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: make([]byte, 4)})
+	p.add(&expr.Cmp{Op: op, Register: unix.NFT_REG_1, Data: make([]byte, 4)})
 }
 
 // bitwise computes register 1 = (register 1 & mask) ^ xor.

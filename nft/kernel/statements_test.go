@@ -78,6 +78,7 @@ func addFilterRules(add func(...nft.Statement)) {
 	add(nft.Reject())
 	add(nft.CtStateNew())
 	add(nft.CtStatusDNAT())
+	add(nft.CtStatusNotDNAT())
 	for _, p := range []nft.Protocol{nft.TCP, nft.UDP, nft.SCTP} {
 		add(nft.MatchL4Proto(p))
 	}
@@ -121,6 +122,7 @@ func addFilterRules(add func(...nft.Statement)) {
 	add(nft.MatchL4Proto(nft.TCP), nft.Vmap("services4", original4...))
 	add(nft.MatchL4Proto(nft.TCP), nft.Vmap("services6", original6...))
 	add(nft.MatchL4Proto(nft.TCP), update4())
+	add(nft.MatchL4Proto(nft.TCP), update4(), nft.Verdict{Kind: nft.Accept})
 }
 
 func addNATRules(add func(...nft.Statement)) {

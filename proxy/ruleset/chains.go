@@ -191,8 +191,10 @@ func learn(seconds uint32, opts *Options) *nft.Chain {
 		for _, proto := range protocols {
 			key := append([]nft.Field{f.saddr}, f.originalFrontend()...)
 			data := []nft.Field{f.daddr, nft.ThDport}
+			// Accepted here, it meets no rule of the other protocols.
 			rule := nft.NewRule(nft.MatchL4Proto(proto),
-				nft.Update("affinity"+f.suffix, key, time.Duration(seconds)*time.Second, data))
+				nft.Update("affinity"+f.suffix, key, time.Duration(seconds)*time.Second, data),
+				nft.Verdict{Kind: nft.Accept})
 			if f == ipv6 {
 				rule.Unloadable = "nft runs out of registers when it loads this rule, which the kernel takes"
 			}

@@ -75,7 +75,7 @@ func (t *Tracker) Commit(p *Plan) {
 	if len(t.touched) == 0 {
 		t.touched = map[model.FrontendKey]struct{}{}
 	}
-	for i, a := range t.addresses.all() {
+	for i, a := range t.all() {
 		a.commit(p.addresses[i], p.last)
 	}
 	t.have.strays = nil
@@ -267,7 +267,7 @@ func (c *change) serves(b model.Backend) bool {
 // updateAddresses brings the sets of addresses up to date.
 func (pl *planner) updateAddresses() {
 	p := pl.plan
-	for i, a := range pl.addresses.all() {
+	for i, a := range pl.all() {
 		c := a.next(p.last)
 		p.addresses[i] = c
 		for _, f := range pl.opts.families() {

@@ -121,18 +121,18 @@ func lastAddr(p netip.Prefix) netip.Addr {
 // connections go at once. Those that few clusters need are made on demand: each
 // costs every packet some nanoseconds.
 func (b *builder) baseChains(s *shape) {
-	newConnection := func(to string) nft.Rule {
-		return nft.NewRule(nft.CtStateNew(), nft.JumpChain(to))
-	}
 	if s.firewall {
-		b.base("firewall-prerouting", nft.FilterChain, nft.Prerouting, firewallPriority, newConnection(chainFirewall))
-		b.base("firewall-output", nft.FilterChain, nft.Output, firewallPriority, newConnection(chainFirewall))
+		firewall := nft.NewRule(nft.CtStateNew(), nft.JumpChain(chainFirewall))
+		b.base("firewall-prerouting", nft.FilterChain, nft.Prerouting, firewallPriority, firewall)
+		b.base("firewall-output", nft.FilterChain, nft.Output, firewallPriority, firewall)
 	}
 	b.base(chainNATPrerouting, nft.NATChain, nft.Prerouting, dnatPriority, nft.NewRule(nft.JumpChain(chainServices)))
 	b.base(chainNATOutput, nft.NATChain, nft.Output, dnatPriority, nft.NewRule(nft.JumpChain(chainServices)))
-	b.base("filter-input", nft.FilterChain, nft.Input, filterPriority, newConnection(chainUnserved))
-	b.base("filter-forward", nft.FilterChain, nft.Forward, filterPriority, newConnection(chainUnserved))
-	b.base("filter-output", nft.FilterChain, nft.Output, filterPriority, newConnection(chainUnserved))
+	// Translated connections, of which there are most, need not be looked for in the maps.
+	unserved := nft.NewRule(nft.CtStateNew(), nft.CtStatusNotDNAT(), nft.JumpChain(chainUnserved))
+	b.base("filter-input", nft.FilterChain, nft.Input, filterPriority, unserved)
+	b.base("filter-forward", nft.FilterChain, nft.Forward, filterPriority, unserved)
+	b.base("filter-output", nft.FilterChain, nft.Output, filterPriority, unserved)
 	if len(s.learn) > 0 {
 		// NAT chains, so that they meet first packets only: a client repeats one that
 		// nobody answers, and would be bound once more to a backend that has left. Before
@@ -238,11 +238,10 @@ func (b *builder) firewall() {
 
 // unserved handles new connections whose destination was not translated: to
 // frontends without backends, to unused ports of cluster IPs, and to cluster IPs
-// that nobody has. Translated connections, of which there are most, need not be
-// looked for in the maps.
+// that nobody has.
 func (b *builder) unserved() {
 	b.chain(chainRejectNew, nft.NewRule(nft.Reject()))
-	rules := []nft.Rule{nft.NewRule(nft.CtStatusDNAT(), nft.Verdict{Kind: nft.Return})}
+	var rules []nft.Rule
 	for _, f := range b.opts.families() {
 		rules = append(rules,
 			nft.NewRule(nft.Vmap("blocked"+f.suffix, f.frontend()...)),

@@ -57,7 +57,9 @@ var (
 	namedPriority = regexp.MustCompile(`priority (raw|mangle|dstnat|filter|security|srcnat)(?: ([+-]) (\d+))?;`)
 	// lostPort is how 0.9.8 prints a rule that learns a binding: without the port
 	// that its data has.
-	lostPort = regexp.MustCompile(`^meta l4proto (\w+) meta nfproto ipv[46] (update @affinity[46] .*) }$`)
+	lostPort = regexp.MustCompile(`^meta l4proto (\w+) meta nfproto ipv[46] (update @affinity[46] .*) } accept$`)
+	// notDNAT is how 0.9.8 prints the test that a destination was not translated.
+	notDNAT = strings.NewReplacer("ct status & dnat == 0x0 ", "ct status ! dnat ")
 	// highestBit is how 1.0.6 prints the test of a mark's highest bit.
 	highestBit = strings.NewReplacer("meta mark != 0x00000000/1 ", "meta mark & 0x80000000 != 0x00000000 ")
 	// wrongLength is the length of an IPv6 prefix behind other fields, which 0.9.8
@@ -97,10 +99,10 @@ func sameSpelling(listing string, p *nftProgram) []string {
 			continue
 		}
 		if m := lostPort.FindStringSubmatch(line); m != nil {
-			line, lost = fmt.Sprintf("%s . %s dport }", m[2], m[1]), true
+			line, lost = fmt.Sprintf("%s . %s dport } accept", m[2], m[1]), true
 		}
 		line = strings.Replace(line, " addr . port to ", " to ", 1) // 0.9.8's dnat to a map's value
-		line = highestBit.Replace(line)
+		line = notDNAT.Replace(highestBit.Replace(line))
 		lines = append(lines, namedPriority.ReplaceAllStringFunc(line, priorityNumber))
 	}
 	p.note(func() { p.listed, p.portsLost = p.listed+1, p.portsLost || lost })
