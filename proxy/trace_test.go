@@ -89,6 +89,22 @@ func TestTrace(t *testing.T) {
 	}
 }
 
+// TestTraceShowsTheBackend also where no rule matches a packet that has been
+// translated.
+func TestTraceShowsTheBackend(t *testing.T) {
+	lab := newLab(t)
+	node := lab.Host("node-a")
+	w := start(t, node, nodeConfig(), newFeed(firstUpdate(webService(), webSlice(lab, "a1"))))
+	<-w.settled
+	query := explain.Query{To: model.FrontendKey{Addr: netip.MustParseAddr("10.96.0.10"), Port: 80, Protocol: model.TCP}}
+	packets := traced(t, node, query, 1, func() {
+		lab.Host("a2").Probe(model.TCP, netip.MustParseAddrPort("10.96.0.10:80"))
+	})
+	if len(packets) != 1 || !slices.ContainsFunc(packets[0].Steps, func(s trace.Step) bool { return strings.HasSuffix(s.Flow, ":8080/TCP") }) {
+		t.Errorf("no step shows the backend: %+v", packets)
+	}
+}
+
 // TestTraceIsInterrupted: what came so far is told, and the table goes, also one
 // that somebody left.
 func TestTraceIsInterrupted(t *testing.T) {

@@ -90,8 +90,9 @@ type follower struct {
 }
 
 type following struct {
-	packet Packet
-	last   time.Time
+	packet  Packet
+	skipped kernel.TraceEvent // the last event, if it was no news
+	last    time.Time
 }
 
 func (f *follower) follow(ctx context.Context, tracer *kernel.Tracer) error {
@@ -144,8 +145,23 @@ func (f *follower) event(e *kernel.TraceEvent) {
 	case e.Table == TableName && p.packet.Flow == "":
 		p.packet.Flow = flowOf(e)
 	case e.Table != TableName && !atEnd:
+		p.inherit(e)
 		p.packet.add(e, f.rules)
 	}
+	p.skipped = kernel.TraceEvent{}
+	if atEnd {
+		p.skipped = *e
+	}
+}
+
+// inherit gives an event what only the first one of its base chain has, if that one
+// was skipped.
+func (p *following) inherit(e *kernel.TraceEvent) {
+	first := &p.skipped
+	if len(e.Network) > 0 || first.Table != e.Table || first.Chain != e.Chain {
+		return
+	}
+	e.Network, e.Transport, e.In, e.Out = first.Network, first.Transport, first.In, first.Out
 }
 
 // flush visits the packets whose last event is older.
