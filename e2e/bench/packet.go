@@ -67,21 +67,8 @@ func packets(ctx context.Context, w *World, agents []AgentKind, services *Servic
 	result := map[AgentKind]*Packet{}
 	paths := map[AgentKind][]*path{}
 	for _, k := range agents {
-		p := &Packet{}
-		result[k] = p
-		endpoints := make([]netip.AddrPort, len(services.wide.backends))
-		for i, a := range services.wide.backends {
-			endpoints[i] = netip.AddrPortFrom(a, backendPort)
-		}
-		wide, sticky := []netip.AddrPort{services.wide.vip}, []netip.AddrPort{services.sticky.vip}
-		direct := &path{kind: k, dsts: endpoints, into: &p.Direct}
-		first := &path{kind: k, dsts: endpoints, into: &p.First, fresh: true}
-		paths[k] = []*path{
-			direct, first,
-			{kind: k, dsts: wide, into: &p.VIP, plain: direct},
-			{kind: k, dsts: sticky, into: &p.Sticky, plain: direct},
-			{kind: k, dsts: sticky, into: &p.Fresh, plain: first, fresh: true},
-		}
+		result[k] = &Packet{}
+		paths[k] = pathsOf(k, services, result[k])
 	}
 	turns := &turns{node: node, kinds: slices.Clone(agents), paths: paths, order: rand.New(rand.NewPCG(1, 2))}
 	for round := range packetRounds + 1 {
@@ -103,6 +90,23 @@ func packets(ctx context.Context, w *World, agents []AgentKind, services *Servic
 		}
 	}
 	return result, nil
+}
+
+// pathsOf are the ways through an agent's table, and where their figures go.
+func pathsOf(k AgentKind, services *Services, p *Packet) []*path {
+	endpoints := make([]netip.AddrPort, len(services.wide.backends))
+	for i, a := range services.wide.backends {
+		endpoints[i] = netip.AddrPortFrom(a, backendPort)
+	}
+	wide, sticky := []netip.AddrPort{services.wide.vip}, []netip.AddrPort{services.sticky.vip}
+	direct := &path{kind: k, dsts: endpoints, into: &p.Direct}
+	first := &path{kind: k, dsts: endpoints, into: &p.First, fresh: true}
+	return []*path{
+		direct, first,
+		{kind: k, dsts: wide, into: &p.VIP, plain: direct},
+		{kind: k, dsts: sticky, into: &p.Sticky, plain: direct},
+		{kind: k, dsts: sticky, into: &p.Fresh, plain: first, fresh: true},
+	}
 }
 
 // program has each agent write its table, and leaves it dormant.

@@ -14,8 +14,7 @@ type addresses struct {
 	clusterIPs, hairpins, affinity addressSet
 }
 
-// addressSets is how many those are.
-const addressSets = 3
+const addressSetCount = 3
 
 func newAddresses() addresses {
 	set := func(name string, in func(*sets) *nft.Set, element func(netip.Addr) nft.Element) addressSet {
@@ -28,7 +27,7 @@ func newAddresses() addresses {
 	}
 }
 
-func (a *addresses) all() [addressSets]*addressSet {
+func (a *addresses) addressSets() [addressSetCount]*addressSet {
 	return [...]*addressSet{&a.clusterIPs, &a.hairpins, &a.affinity}
 }
 

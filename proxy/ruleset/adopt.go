@@ -16,7 +16,7 @@ import (
 func (t *Tracker) Adopt(table *nft.Table) {
 	t.have, t.adopting = newDataplane(), true
 	t.pending = map[model.ServiceName]Desired{}
-	for _, a := range t.all() {
+	for _, a := range t.addressSets() {
 		a.forget()
 	}
 	if table == nil {
@@ -80,7 +80,7 @@ func (t *Tracker) read(set string, e *nft.Element) bool {
 		f = ipv6
 	}
 	name := strings.TrimSuffix(set, f.suffix)
-	for _, a := range t.all() {
+	for _, a := range t.addressSets() {
 		if a.name == name {
 			return a.readElement(f, e)
 		}

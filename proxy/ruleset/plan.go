@@ -24,7 +24,7 @@ type Plan struct {
 	entries   map[model.FrontendKey]*entry // as they are then; nil: gone
 	services  []model.ServiceName
 	last      bool
-	addresses [addressSets]addressChange
+	addresses [addressSetCount]addressChange
 }
 
 // IsEmpty reports whether nothing has to be written.
@@ -75,7 +75,7 @@ func (t *Tracker) Commit(p *Plan) {
 	if len(t.touched) == 0 {
 		t.touched = map[model.FrontendKey]struct{}{}
 	}
-	for i, a := range t.all() {
+	for i, a := range t.addressSets() {
 		a.commit(p.addresses[i], p.last)
 	}
 	t.have.strays = nil
@@ -267,7 +267,7 @@ func (c *change) serves(b model.Backend) bool {
 // updateAddresses brings the sets of addresses up to date.
 func (pl *planner) updateAddresses() {
 	p := pl.plan
-	for i, a := range pl.all() {
+	for i, a := range pl.addressSets() {
 		c := a.next(p.last)
 		p.addresses[i] = c
 		for _, f := range pl.opts.families() {

@@ -79,12 +79,12 @@ func (pl *planner) reload(changes []change) {
 	}
 	load(pl.have.entries, p.entries)
 	load(p.entries, nil)
-	for i, a := range pl.all() {
+	for i, a := range pl.addressSets() {
 		p.addresses[i] = a.additions()
 	}
 	for _, f := range pl.opts.families() {
 		s := p.structure.sets[f]
-		for _, a := range pl.all() {
+		for _, a := range pl.addressSets() {
 			a.in(s).Elements = addressElements(f, a.union(), a.element)
 		}
 		for _, set := range s.ofServices() {

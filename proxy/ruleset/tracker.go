@@ -148,7 +148,7 @@ func (t *Tracker) Table() *nft.Table {
 		}
 	}
 	for f, s := range fs {
-		for _, a := range t.all() {
+		for _, a := range t.addressSets() {
 			set := a.in(s)
 			set.Elements = addressElements(f, a.sorted(), a.element)
 		}
