@@ -35,7 +35,7 @@ type Way struct {
 }
 
 const (
-	packetRounds = 400
+	packetRounds = 800
 	packetBurst  = 20 // connections of one way in a row
 	rateRounds   = 5
 	rateWindow   = 500 * time.Millisecond
