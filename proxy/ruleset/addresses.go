@@ -183,7 +183,7 @@ func (s *addressSet) commit(c addressChange, last bool) {
 	for _, a := range c.del {
 		s.setThere(a, false)
 	}
-	if s.adopted = s.adopted && !last; s.adopted {
+	if s.adopted = s.adopted && !last; s.adopted || len(s.touched) == 0 {
 		return
 	}
 	maps.DeleteFunc(s.touched, func(a netip.Addr, _ struct{}) bool {
