@@ -1,7 +1,8 @@
 // Command bench measures kube-vmap and kube-proxy side by side: in the same run,
 // on this machine, with the same real API server and the same objects, each on a
-// node of its own, by the packets that come through and what the kernel counts,
-// and not by anything that either says of itself. It needs root.
+// node of its own (but what a first packet costs, with both tables on one), by the
+// packets that come through and what the kernel counts, and not by anything that
+// either says of itself. It needs root.
 //
 //	go run ./bench                                  # from e2e/: 1x10, 1000x10 and 10000x10
 //	go run ./bench -scales 45000x1,5000x50          # others

@@ -269,7 +269,7 @@ func (b *builder) masquerading() (rules []nft.Rule) {
 
 // learnAffinity finds the timeout of the frontend that a new connection came in
 // by. See learn for the rule per protocol. It is asked only of connections to an
-// address of such a frontend, which is a quarter of the work for all others.
+// address of such a frontend, which is a third of the work for all others.
 func (b *builder) learnAffinity() {
 	var rules []nft.Rule
 	for _, f := range b.opts.families() {
