@@ -199,22 +199,23 @@ func (w *walk) unserved() {
 		hook = "filter-output"
 	}
 	const chain = "unserved"
+	enter := func() { w.step(hook, "ct state new ct status ! dnat: jump %s", chain) }
 	w.outcome.Masqueraded = false
 	switch {
 	case f != nil && f.Blocked == ruleset.Reject:
-		w.step(hook, "ct state new: jump unserved")
+		enter()
 		w.step(chain, "blocked%s: goto reject-new", w.suffix)
 		w.end(Refused, "%s", w.emptyReason())
 	case f != nil && f.Blocked == ruleset.Drop:
-		w.step(hook, "ct state new: jump unserved")
+		enter()
 		w.step(chain, "blocked%s: drop", w.suffix)
 		w.end(Dropped, "%s", w.localReason())
 	case k.ClusterIP:
-		w.step(hook, "ct state new: jump unserved")
+		enter()
 		w.step(chain, "cluster-ips%s: goto reject-new", w.suffix)
 		w.end(Refused, "%s", w.portReason())
 	case k.ServiceCIDR.IsValid():
-		w.step(hook, "ct state new: jump unserved")
+		enter()
 		w.step(chain, "service-cidrs%s: drop", w.suffix)
 		w.end(Dropped, "no Service has the address %s, which is in the service CIDR %s", w.query.To.Addr, k.ServiceCIDR)
 	default:
